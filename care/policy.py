@@ -1,0 +1,83 @@
+"""Every number of the hospital's rules, with its default. `config.yaml` may replace each."""
+
+from pydantic import BaseModel, ConfigDict, PositiveInt
+
+
+class Section(BaseModel):
+    """A part of the settings: frozen, unknown keys refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class AccountPolicy(Section):
+    access_token_seconds: PositiveInt = 900
+    refresh_token_seconds: PositiveInt = 30 * 86400
+    expiring_notice_seconds: PositiveInt = 60
+    sms_code_seconds: PositiveInt = 300
+    sms_code_tries: PositiveInt = 5
+    sms_interval_seconds: PositiveInt = 60
+    sms_daily_limit: PositiveInt = 10
+    login_failures: PositiveInt = 10
+    login_lock_seconds: PositiveInt = 900
+    one_tap_default_password: str | None = None
+
+
+class PeoplePolicy(Section):
+    limit: PositiveInt = 10
+    adult_age: PositiveInt = 18
+    guardian_present_under_age: PositiveInt = 6
+
+
+class ModePolicy(Section):
+    max_minutes: PositiveInt | None = None
+
+
+class ConsultationPolicy(Section):
+    require_prior_diagnosis: bool = False
+    description_min: PositiveInt = 10
+    description_max: PositiveInt = 60
+    images_max: PositiveInt = 9
+    payment_seconds: PositiveInt = 15 * 60
+    acceptance_seconds: PositiveInt = 6 * 3600
+    reply_seconds: PositiveInt = 24 * 3600
+    idle_seconds: PositiveInt = 24 * 3600
+    follow_up_hours: PositiveInt = 24
+    text: ModePolicy = ModePolicy()
+    voice: ModePolicy = ModePolicy()
+    video: ModePolicy = ModePolicy()
+
+
+class MessagePolicy(Section):
+    text_max: PositiveInt = 4000
+    recall_seconds: PositiveInt = 120
+    page_max: PositiveInt = 200
+    page_default: PositiveInt = 50
+
+
+class FilePolicy(Section):
+    image_max_bytes: PositiveInt = 20 * 1024 * 1024
+    image_max_pixels: PositiveInt = 50_000_000
+    image_side_max: PositiveInt = 4096
+    thumbnail_side: PositiveInt = 320
+    voice_max_bytes: PositiveInt = 5 * 1024 * 1024
+    voice_max_seconds: PositiveInt = 60
+    video_max_bytes: PositiveInt = 50 * 1024 * 1024
+    video_max_seconds: PositiveInt = 60
+    url_seconds: PositiveInt = 600
+    unused_seconds: PositiveInt = 86400
+
+
+class PresencePolicy(Section):
+    heartbeat_seconds: PositiveInt = 90
+    background_seconds: PositiveInt = 10
+
+
+class Policy(Section):
+    timezone: str = "Asia/Shanghai"
+    accounts: AccountPolicy = AccountPolicy()
+    people: PeoplePolicy = PeoplePolicy()
+    consultations: ConsultationPolicy = ConsultationPolicy()
+    messages: MessagePolicy = MessagePolicy()
+    files: FilePolicy = FilePolicy()
+    presence: PresencePolicy = PresencePolicy()
+

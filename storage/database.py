@@ -1,0 +1,54 @@
+"""The one client and database, with the durability every write of the hospital has."""
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from datetime import UTC
+from typing import Any
+
+from bson.codec_options import CodecOptions
+from pymongo import AsyncMongoClient, ReadPreference, WriteConcern
+from pymongo.asynchronous.client_session import AsyncClientSession
+from pymongo.asynchronous.collection import AsyncCollection
+from pymongo.asynchronous.database import AsyncDatabase
+from pymongo.read_concern import ReadConcern
+
+Document = dict[str, Any]
+Collection = AsyncCollection[Document]
+Session = AsyncClientSession
+
+DURABLE = WriteConcern(w="majority", j=True, wtimeout=10_000)
+
+
+class Database:
+    """Open collections; run transactions."""
+
+    def __init__(self, uri: str, name: str = "wenzhen") -> None:
+        self.client: AsyncMongoClient[Document] = AsyncMongoClient(
+            uri, tz_aware=True, tzinfo=UTC, serverSelectionTimeoutMS=5_000, appname="wenzhen"
+        )
+        self.db: AsyncDatabase[Document] = self.client.get_database(
+            name,
+            codec_options=CodecOptions(tz_aware=True, tzinfo=UTC),
+            write_concern=DURABLE,
+            read_concern=ReadConcern("majority"),
+            read_preference=ReadPreference.PRIMARY,
+        )
+
+    def __getitem__(self, name: str) -> Collection:
+        return self.db[name]
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Session]:
+        """Run the block in one durable transaction; any exception aborts it whole."""
+        async with (
+            self.client.start_session() as session,
+            await session.start_transaction(write_concern=DURABLE),
+        ):
+            yield session
+
+    async def ping(self) -> Mapping[str, Any]:
+        """Answer when a primary takes writes. Raises PyMongoError otherwise."""
+        return await self.client.admin.command("ping")
+
+    async def close(self) -> None:
+        await self.client.close()

@@ -80,4 +80,3 @@ class Policy(Section):
     messages: MessagePolicy = MessagePolicy()
     files: FilePolicy = FilePolicy()
     presence: PresencePolicy = PresencePolicy()
-

@@ -27,7 +27,12 @@ class Channel(Protocol):
     """
 
     def push(
-        self, users: Collection[str], event: str, data: Mapping[str, Any], *, skip: str | None = None
+        self,
+        users: Collection[str],
+        event: str,
+        data: Mapping[str, Any],
+        *,
+        skip: str | None = None,
     ) -> None: ...
 
 

@@ -1,0 +1,256 @@
+"""A consultation (问诊): its states, who may move it, and its clocks (C1–C14).
+
+`TABLE` is the whole state machine; a missing key is the refusal. Everything here is a pure
+function of the record, the caller and the time.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from enum import StrEnum
+from typing import Any
+
+from pydantic import Field
+
+from care.accounts import STAFF, Caller, Role
+from care.errors import Conflict, Forbidden
+from care.policy import ConsultationPolicy
+from care.record import HOUR, MINUTE, Record
+from care.rooms import Activity
+
+FREE_ORDER_LABEL = "免费咨询,无订单号"
+
+
+class Mode(StrEnum):
+    TEXT = "text"
+    VOICE = "voice"
+    VIDEO = "video"
+
+
+class State(StrEnum):
+    AWAITING_PAYMENT = "awaiting_payment"
+    AWAITING_DOCTOR = "awaiting_doctor"
+    IN_PROGRESS = "in_progress"
+    ENDED = "ended"
+    CANCELLED = "cancelled"
+    DECLINED = "declined"
+    EXPIRED = "expired"
+    REFUSED_TRANSFER = "refused_transfer"
+
+
+OPEN = frozenset({State.AWAITING_PAYMENT, State.AWAITING_DOCTOR, State.IN_PROGRESS})
+
+
+class Action(StrEnum):
+    PAID = "paid"
+    CANCEL = "cancel"
+    ACCEPT = "accept"
+    DECLINE = "decline"
+    END = "end"
+    RUN_OUT = "run_out"
+
+
+class Because(StrEnum):
+    """Why a consultation closes, or will."""
+
+    UNPAID = "unpaid"
+    NOT_ACCEPTED = "not_accepted"
+    NO_REPLY = "no_reply"
+    IDLE = "idle"
+    TIME_UP = "time_up"
+    CANCELLED = "cancelled_by_patient"
+    CANCELLED_BY_STAFF = "cancelled_by_staff"
+    DECLINED = "declined_by_doctor"
+    ENDED_BY_PATIENT = "ended_by_patient"
+    ENDED_BY_DOCTOR = "ended_by_doctor"
+
+
+TABLE: Mapping[tuple[State, Action], State] = {
+    (State.AWAITING_PAYMENT, Action.PAID): State.AWAITING_DOCTOR,
+    (State.AWAITING_PAYMENT, Action.CANCEL): State.CANCELLED,
+    (State.AWAITING_PAYMENT, Action.RUN_OUT): State.CANCELLED,
+    (State.AWAITING_DOCTOR, Action.CANCEL): State.CANCELLED,
+    (State.AWAITING_DOCTOR, Action.ACCEPT): State.IN_PROGRESS,
+    (State.AWAITING_DOCTOR, Action.DECLINE): State.DECLINED,
+    (State.AWAITING_DOCTOR, Action.RUN_OUT): State.EXPIRED,
+    (State.IN_PROGRESS, Action.DECLINE): State.DECLINED,
+    (State.IN_PROGRESS, Action.END): State.ENDED,
+    (State.IN_PROGRESS, Action.RUN_OUT): State.ENDED,
+}
+# In progress, running out ends in EXPIRED instead when the doctor never replied (C6).
+
+ACTORS: Mapping[Action, frozenset[Role]] = {
+    Action.CANCEL: frozenset({Role.PATIENT}) | STAFF,
+    Action.ACCEPT: frozenset({Role.DOCTOR}),
+    Action.DECLINE: frozenset({Role.DOCTOR}),
+    Action.END: frozenset({Role.PATIENT, Role.DOCTOR}),
+    # the payment's notification and the clock; no caller may ask for these
+    Action.PAID: frozenset(),
+    Action.RUN_OUT: frozenset(),
+}
+
+
+class DoctorCard(Record):
+    """The doctor as he was when the consultation was made."""
+
+    id: str
+    name: str
+    title: str
+    department: str
+    hospital: str
+
+
+class PersonSnapshot(Record):
+    """The person under care as he was when the consultation was made (P4)."""
+
+    id: str
+    name: str
+    sex: str
+    age: int
+
+
+class ClosedReason(Record):
+    """Who or which deadline closed it, when, and in words (C2)."""
+
+    by: str
+    because: Because
+    text: str
+    at: datetime
+    detail: str | None = None
+
+
+class Consultation(Record):
+    id: str
+    order_no: str
+    room: str
+    mode: Mode
+    state: State
+    patient: str
+    patient_name: str
+    doctor: DoctorCard
+    person: PersonSnapshot
+    seen_before: bool
+    prior_diagnosis: str | None = None
+    guardian_present: bool = False
+    description: str
+    images: tuple[str, ...] = ()
+    consent_version: str
+    price: int = Field(ge=0)
+    created_at: datetime
+    waiting_since: datetime | None = None
+    accepted_at: datetime | None = None
+    ended_at: datetime | None = None
+    closed_reason: ClosedReason | None = None
+    check_at: datetime | None = None
+    """When the clock looks at it next: never later than its true deadline."""
+    version: int = 1
+
+    @property
+    def open(self) -> bool:
+        return self.state in OPEN
+
+    @property
+    def members(self) -> tuple[str, str]:
+        return (self.patient, self.doctor.id)
+
+    def allows(self, caller: Caller) -> bool:
+        """Say whether the caller may see it: its patient, its doctor, or staff."""
+        return caller.user in self.members or caller.role in STAFF
+
+
+@dataclass(frozen=True, slots=True)
+class Deadline:
+    at: datetime
+    because: Because
+
+
+def deadline(
+    consultation: Consultation, activity: Activity, policy: ConsultationPolicy
+) -> Deadline | None:
+    """Tell when the consultation closes by itself, and why (C3, C4, C6, C8); none once closed."""
+    c = consultation
+    if c.state is State.AWAITING_PAYMENT:
+        return _in(c.created_at, policy.payment_seconds, Because.UNPAID)
+    if c.state is State.AWAITING_DOCTOR and c.waiting_since:
+        return _in(c.waiting_since, policy.acceptance_seconds, Because.NOT_ACCEPTED)
+    if c.state is State.IN_PROGRESS and c.accepted_at:
+        return min(_clocks(c, c.accepted_at, activity, policy), key=lambda d: d.at)
+    return None
+
+
+def _clocks(
+    c: Consultation, accepted_at: datetime, activity: Activity, policy: ConsultationPolicy
+) -> list[Deadline]:
+    """List the clocks that run while it is in progress."""
+    if activity.doctor_replied:
+        since = max(accepted_at, activity.last_at or accepted_at)
+        clocks = [_in(since, policy.idle_seconds, Because.IDLE)]
+    else:
+        clocks = [_in(accepted_at, policy.reply_seconds, Because.NO_REPLY)]
+    minutes = getattr(policy, c.mode.value).max_minutes
+    if minutes is not None:
+        clocks.append(_in(accepted_at, minutes * MINUTE, Because.TIME_UP))
+    return clocks
+
+
+def _in(since: datetime, seconds: int, because: Because) -> Deadline:
+    return Deadline(since + timedelta(seconds=seconds), because)
+
+
+def turn(consultation: Consultation, activity: Activity) -> str | None:
+    """Tell whose turn it is: 待医生回复 is `doctor`, 待您回复 is `patient` (C9)."""
+    if consultation.state is State.AWAITING_DOCTOR:
+        return "doctor"
+    if consultation.state is not State.IN_PROGRESS:
+        return None
+    return "patient" if activity.last_role == Role.DOCTOR else "doctor"
+
+
+def follow_up_until(consultation: Consultation, policy: ConsultationPolicy) -> datetime | None:
+    """Tell until when a prescription may still arrive and be asked about (C13)."""
+    if consultation.state is not State.ENDED or consultation.ended_at is None:
+        return None
+    return consultation.ended_at + timedelta(seconds=policy.follow_up_hours * HOUR)
+
+
+def permit(consultation: Consultation, action: Action, caller: Caller) -> None:
+    """Refuse a caller who may not ask for the action. Raises Forbidden."""
+    c = consultation
+    own = caller.user == (c.doctor.id if caller.role is Role.DOCTOR else c.patient)
+    if caller.role not in ACTORS[action] or not (own or caller.role in STAFF):
+        raise Forbidden
+
+
+def move(
+    consultation: Consultation,
+    action: Action,
+    now: datetime,
+    closing: ClosedReason,
+) -> Consultation:
+    """Return the consultation after the action. Raises Conflict where the table has no such move.
+
+    `closing` is kept where the move closes it.
+    """
+    state = TABLE.get((consultation.state, action))
+    if state is None:
+        raise Conflict
+    if closing.because is Because.NO_REPLY:
+        state = State.EXPIRED
+    changes: dict[str, Any] = {"state": state, "version": consultation.version + 1}
+    if state is State.AWAITING_DOCTOR:
+        changes["waiting_since"] = now
+    elif state is State.IN_PROGRESS:
+        changes["accepted_at"] = now
+    else:
+        changes |= {"ended_at": now, "closed_reason": closing}
+    return consultation.changed(**changes)
+
+
+def refundable(consultation: Consultation) -> bool:
+    """Say whether its closing gives the price back: whatever closed it but a regular end."""
+    return not consultation.open and consultation.state is not State.ENDED
+
+
+def order_number(day: date, consultation_id: str) -> str:
+    """Make the internal order number: the hospital's date and 12 digits of the id (C11)."""
+    return f"{day:%Y%m%d}{int(consultation_id[-16:], 16) % 10**12:012d}"

@@ -1,0 +1,136 @@
+"""What a change causes, stored in the change's own transaction and carried out after it (N1).
+
+Each effect may be carried out twice (a crash between doing and noting); each is made so that the
+second time changes nothing: a line by its key, a push because it is a hint, a refund by its number.
+"""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from care.consultation import Action, Consultation, State, refundable
+from care.policy import ConsultationPolicy
+from care.record import Record
+from care.rooms import Kind
+from care.wording import case_card, closed, started, tips
+
+
+class Line(Record):
+    """Write a line into a room, once for each key."""
+
+    type: Literal["line"] = "line"
+    room: str
+    key: str
+    kind: Kind
+    body: dict[str, Any]
+    version: int
+    members: tuple[str, ...]
+    writers: tuple[str, ...]
+
+
+class Updated(Record):
+    """Tell the members that the consultation changed; `doctor` says whether he may know of it."""
+
+    type: Literal["updated"] = "updated"
+    consultation: str
+    doctor: bool = True
+
+
+class QueueMoved(Record):
+    """Tell the patients who wait for this doctor their new place."""
+
+    type: Literal["queue_moved"] = "queue_moved"
+    doctor: str
+
+
+class Notify(Record):
+    """Reach a user by the notice's channels, once for each key."""
+
+    type: Literal["notify"] = "notify"
+    user: str
+    key: str
+    template: str
+    values: dict[str, str]
+
+
+class Settle(Record):
+    """Bring the consultation's payment in line: refund what was paid, close what was not."""
+
+    type: Literal["settle"] = "settle"
+    consultation: str
+    refund: bool
+
+
+class Paid(Record):
+    """Tell the consultation that its payment arrived."""
+
+    type: Literal["paid"] = "paid"
+    consultation: str
+
+
+Effect = Annotated[
+    Line | Updated | QueueMoved | Notify | Settle | Paid, Field(discriminator="type")
+]
+
+
+class Outgoing(Record):
+    """The effects of one change, in order, under a key no other change has."""
+
+    id: str
+    effects: tuple[Effect, ...]
+
+
+def caused_by(
+    action: Action | None, consultation: Consultation, policy: ConsultationPolicy
+) -> Outgoing:
+    """List what a move causes; `action` is None for the creation."""
+    c = consultation
+    effects: list[Effect] = [*_lines(c, policy)]
+    if not c.open and c.price:
+        effects.append(Settle(consultation=c.id, refund=refundable(c)))
+    effects.append(Updated(consultation=c.id, doctor=c.waiting_since is not None))
+    if c.waiting_since is not None:
+        effects.append(QueueMoved(doctor=c.doctor.id))
+    if action is Action.ACCEPT:
+        effects.append(_accepted_notice(c))
+    return Outgoing(id=f"consultation:{c.id}:{c.version}", effects=tuple(effects))
+
+
+def _lines(c: Consultation, policy: ConsultationPolicy) -> list[Line]:
+    """Write the system lines of the state just entered, each with the fence that state means."""
+    if c.state is State.AWAITING_PAYMENT or c.waiting_since is None:
+        return []
+    if c.state is State.AWAITING_DOCTOR:
+        return [
+            _line(c, "case", Kind.CARD, case_card(c), (c.patient,)),
+            _line(c, "tips", Kind.SYSTEM, {"text": tips(c.mode, policy)}, (c.patient,)),
+        ]
+    if c.state is State.IN_PROGRESS:
+        return [_line(c, "started", Kind.SYSTEM, {"text": started(policy)}, c.members)]
+    text = closed(c.closed_reason.because, policy) if c.closed_reason else ""
+    return [_line(c, "closed", Kind.SYSTEM, {"text": text}, ())]
+
+
+def _line(
+    c: Consultation, key: str, kind: Kind, body: dict[str, Any], writers: tuple[str, ...]
+) -> Line:
+    return Line(
+        room=c.room, key=f"{key}:{c.version}", kind=kind, body=body,
+        version=c.version, members=c.members, writers=writers,
+    )  # fmt: skip
+
+
+def _accepted_notice(c: Consultation) -> Notify:
+    """Fill the manual's subscription message 服务开始提醒 (C5)."""
+    return Notify(
+        user=c.patient,
+        key=f"accepted:{c.id}",
+        template="consultation_started",
+        values={
+            "service": "医生接诊",
+            "doctor": c.doctor.name,
+            "initiator": c.person.name,
+            "started_at": c.accepted_at.isoformat() if c.accepted_at else "",
+            "note": "医生已接诊，可以进行问诊操作了",
+        },
+    )

@@ -1,0 +1,69 @@
+"""What the system says in a room and in a closed consultation, in the manual's own words."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from care.consultation import Because, Consultation, Mode
+from care.policy import ConsultationPolicy
+from care.record import HOUR, MINUTE, wire_time
+
+_CLOSED: Mapping[Because, str] = {
+    Because.UNPAID: "超过{payment}分钟未付款，订单已自动取消",
+    Because.NOT_ACCEPTED: "超过{acceptance}小时未接诊，订单自动关闭，问诊费用将原路退回",
+    Because.NO_REPLY: "医生在{reply}小时内未回复，订单自动关闭，问诊费用将原路退回",
+    Because.IDLE: "超过{idle}小时没有新的回复，问诊已自动结束",
+    Because.TIME_UP: "问诊时长已满，服务自动结束",
+    Because.CANCELLED: "患者取消了问诊",
+    Because.CANCELLED_BY_STAFF: "医院工作人员取消了问诊",
+    Because.DECLINED: "当前问诊被医生手动退诊",
+    Because.ENDED_BY_PATIENT: "患者结束了问诊",
+    Because.ENDED_BY_DOCTOR: "医生结束了问诊",
+}
+
+_TIPS_FIRST: Mapping[Mode, str] = {
+    Mode.TEXT: "问诊超过{acceptance}小时未接诊，订单自动关闭，问诊费用将原路退回",
+    Mode.VOICE: "音视频问诊提前20分钟通知，未进行通话的，问诊费用将原路退回",
+    Mode.VIDEO: "音视频问诊提前20分钟通知，未进行通话的，问诊费用将原路退回",
+}
+_TIPS = (
+    "温馨提示：1、{first}；2、一次问诊从最后一次回复开始有效期为{idle}小时，超过自动关闭；"
+    "3、医生利用空闲时间进行回复，如果觉得病情严重紧急，建议前往医院就诊。"
+)
+_STARTED = "问诊已开始，本次问诊有效期为{idle}小时"
+
+
+def _spans(policy: ConsultationPolicy) -> dict[str, int]:
+    return {
+        "payment": policy.payment_seconds // MINUTE,
+        "acceptance": policy.acceptance_seconds // HOUR,
+        "reply": policy.reply_seconds // HOUR,
+        "idle": policy.idle_seconds // HOUR,
+    }
+
+
+def closed(because: Because, policy: ConsultationPolicy) -> str:
+    """Say why a consultation closed."""
+    return _CLOSED[because].format(**_spans(policy))
+
+
+def tips(mode: Mode, policy: ConsultationPolicy) -> str:
+    """Give the tips (温馨提示) that stand under the case card (C10)."""
+    spans = _spans(policy)
+    return _TIPS.format(first=_TIPS_FIRST[mode].format(**spans), **spans)
+
+
+def started(policy: ConsultationPolicy) -> str:
+    """Give the line that opens the talk (C5)."""
+    return _STARTED.format(**_spans(policy))
+
+
+def case_card(consultation: Consultation) -> dict[str, Any]:
+    """Give the room's first line (C10): 就诊人, 病情描述, 时间."""
+    c = consultation
+    return {
+        "card": "case",
+        "person": c.person.model_dump(),
+        "description": c.description,
+        "images": list(c.images),
+        "at": wire_time(c.created_at),
+    }

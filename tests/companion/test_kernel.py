@@ -358,6 +358,13 @@ async def test_a_write_is_finished_although_its_client_left(client: Client, shop
     request = asyncio.create_task(client.post("/api/v1/slow"))
     await shop.began.wait()
     request.cancel()
+    runner = client.server.runner
+    assert runner is not None
+    assert runner.server is not None
+    async with asyncio.timeout(5):
+        # the server tells nobody that a connection is gone: look until it is
+        while runner.server.connections:
+            await asyncio.sleep(0.01)
     shop.go_on.set()
     await asyncio.wait_for(shop.done.wait(), 5)
 

@@ -1,1 +1,1 @@
-"""The hospital's rules: records, transition tables, permissions, deadlines, errors, ports. No I/O."""
+"""The hospital's rules: records, state tables, permissions, deadlines, errors, ports. No I/O."""

@@ -153,9 +153,13 @@ class Consultation(Record):
     def members(self) -> tuple[str, str]:
         return (self.patient, self.doctor.id)
 
+    def concerns(self, user: str) -> bool:
+        """Say whether the user is a member of its room: its patient, and its doctor once paid."""
+        return user == self.patient or (user == self.doctor.id and self.waiting_since is not None)
+
     def allows(self, caller: Caller) -> bool:
-        """Say whether the caller may see it: its patient, its doctor, or staff."""
-        return caller.user in self.members or caller.role in STAFF
+        """Say whether the caller may see it: its members, and staff."""
+        return self.concerns(caller.user) or caller.role in STAFF
 
 
 @dataclass(frozen=True, slots=True)

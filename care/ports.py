@@ -1,10 +1,14 @@
-"""What the rules' users need of the world. Each port says what it guarantees, not only its shape."""
+"""What the use cases need of the world. Each port says what it guarantees, not only its shape."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Awaitable, Collection, Mapping
 from datetime import datetime
 from typing import Any, Protocol
 
 from care.accounts import Caller
+from care.consultation import Consultation, State
+from care.effects import Outgoing
+from care.payments import Payment, PaymentState
+from care.rooms import Activity, Draft, Head, Message
 
 
 class Clock(Protocol):
@@ -14,7 +18,7 @@ class Clock(Protocol):
 
 
 class Tokens(Protocol):
-    """Verifies access tokens. Raises Unauthenticated for a forged, foreign, expired or revoked one."""
+    """Verifies access tokens. Raises Unauthenticated for a forged, expired or revoked one."""
 
     async def verify(self, token: str) -> Caller: ...
 
@@ -58,3 +62,128 @@ class Audit(Protocol):
     async def record(
         self, actor: str, action: str, subject: str, purpose: str, details: Mapping[str, Any] = ...
     ) -> None: ...
+
+
+class Log(Protocol):
+    """A room's log, for writing. Accepts in the order of the calls; resolves when durable (I1–I4).
+
+    Resolves to the first message of the same (room, sender, client id), or raises Closed where
+    the room takes nothing from this sender, Unavailable where the database is away or full.
+    """
+
+    def append(self, draft: Draft) -> Awaitable[Message]: ...
+
+
+class LogReader(Protocol):
+    """A room's log, for reading. Everything acknowledged is found; pages are in seq order."""
+
+    async def one(self, room: str, seq: int) -> Message | None: ...
+
+    async def after(self, room: str, seq: int, limit: int) -> list[Message]: ...
+
+    async def before(self, room: str, seq: int | None, limit: int) -> list[Message]: ...
+
+    async def heads(self, rooms: Collection[str]) -> dict[str, Head]: ...
+
+    async def recalled(self, room: str, first: int, last: int) -> set[int]: ...
+
+    async def unread(self, user: str, marks: Mapping[str, int]) -> dict[str, int]: ...
+
+    async def activity(self, rooms: Collection[str]) -> dict[str, Activity]: ...
+
+    async def search(
+        self, rooms: Collection[str], text: str, before: str | None, limit: int
+    ) -> list[Message]: ...
+
+
+class ConsultationStore(Protocol):
+    """Keeps consultations. A change and its effects are stored together or not at all."""
+
+    async def create(self, consultation: Consultation, outgoing: Outgoing) -> Consultation: ...
+
+    async def replace(
+        self, before: Consultation, after: Consultation, outgoing: Outgoing
+    ) -> bool: ...
+
+    async def postpone(self, consultation: Consultation, check_at: datetime) -> None: ...
+
+    async def get(self, consultation_id: str) -> Consultation | None: ...
+
+    async def of_room(self, room: str) -> Consultation | None: ...
+
+    async def page(
+        self, caller: Caller, states: list[State] | None, before: str | None, limit: int
+    ) -> list[Consultation]: ...
+
+    async def counts(self, caller: Caller) -> dict[str, int]: ...
+
+    async def waiting(self, doctor: str) -> list[Consultation]: ...
+
+    async def ahead(self, consultation: Consultation) -> int: ...
+
+    async def due(self, now: datetime, limit: int) -> list[Consultation]: ...
+
+    async def next_check(self) -> datetime | None: ...
+
+    async def all_of(self, caller: Caller) -> list[Consultation]: ...
+
+
+class OutboxStore(Protocol):
+    """Keeps effects until they are done. A claimed row is nobody else's until its lease ends."""
+
+    async def claim(self, now: datetime, outgoing_id: str | None = None) -> Outgoing | None: ...
+
+    async def done(self, outgoing_id: str) -> None: ...
+
+
+class PaymentStore(Protocol):
+    """Keeps payments. `step` and `paid` say whether this very call made the change."""
+
+    async def ensure(self, payment: Payment) -> Payment: ...
+
+    async def get(self, payment_id: str) -> Payment | None: ...
+
+    async def of(self, consultation_id: str) -> Payment | None: ...
+
+    async def paid(self, payment: Payment, now: datetime) -> bool: ...
+
+    async def step(self, payment: Payment, state: PaymentState, **fields: Any) -> bool: ...
+
+
+class ReadMarkStore(Protocol):
+    """Keeps how far each member has read. A mark never goes back."""
+
+    async def advance(self, room: str, user: str, seq: int) -> bool: ...
+
+    async def of_rooms(self, rooms: Collection[str]) -> dict[str, dict[str, int]]: ...
+
+
+class NoticeStore(Protocol):
+    """Keeps notices. `add` says whether this key is new: each is announced once."""
+
+    async def add(
+        self, key: str, user: str, template: str, values: Mapping[str, str], now: datetime
+    ) -> bool: ...
+
+    async def newest(self, user: str, limit: int) -> list[Mapping[str, Any]]: ...
+
+
+class FileUrls(Protocol):
+    """Signs short-lived URLs for one viewer: `url` and, where asked for, `thumbnail_url`."""
+
+    def urls(self, file: str, viewer: str, *, thumbnail: bool) -> dict[str, str]: ...
+
+
+class AttachmentClaims(Protocol):
+    """Binds an upload to the room it is first used in; only its owner may, and only once.
+
+    Gives the message's body: `file`, `thumbnail`, and what was measured of it. Raises Forbidden.
+    """
+
+    async def claim(self, file: str, owner: str, room: str, kind: str) -> Mapping[str, Any]: ...
+
+
+class OnlineUsers(Protocol):
+    """Tells who of these is online: a live foreground socket on any node, or a recent heartbeat."""
+
+    async def online(self, users: Collection[str]) -> set[str]: ...

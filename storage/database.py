@@ -1,9 +1,9 @@
 """The one client and database, with the durability every write of the hospital has."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC
-from typing import Any
+from typing import Any, TypeVar
 
 from bson.codec_options import CodecOptions
 from pymongo import AsyncMongoClient, ReadPreference, WriteConcern
@@ -15,6 +15,8 @@ from pymongo.read_concern import ReadConcern
 Document = dict[str, Any]
 Collection = AsyncCollection[Document]
 Session = AsyncClientSession
+
+T = TypeVar("T")
 
 DURABLE = WriteConcern(w="majority", j=True, wtimeout=10_000)
 
@@ -39,12 +41,23 @@ class Database:
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Session]:
-        """Run the block in one durable transaction; any exception aborts it whole."""
+        """Run the block in one durable transaction; any exception aborts it whole.
+
+        A conflict with another transaction is an exception too: see `run` for one that tries again.
+        """
         async with (
             self.client.start_session() as session,
             await session.start_transaction(write_concern=DURABLE),
         ):
             yield session
+
+    async def run(self, work: Callable[[Session], Awaitable[T]]) -> T:
+        """Run `work` in one durable transaction, again when another one got in its way.
+
+        `work` may run several times and must do nothing outside the transaction.
+        """
+        async with self.client.start_session() as session:
+            return await session.with_transaction(work, write_concern=DURABLE)
 
     async def ping(self) -> Mapping[str, Any]:
         """Answer when a primary takes writes. Raises PyMongoError otherwise."""

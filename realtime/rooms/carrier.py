@@ -1,0 +1,166 @@
+"""Carries out what changes cause: right after the change, or from the outbox after a crash."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+import structlog
+
+from care.consultation import Consultation, State
+from care.effects import Line, Notify, Paid, QueueMoved, Settle, Updated
+from care.errors import Conflict
+from care.payments import Payment, PaymentProvider, PaymentState
+from care.ports import (
+    Channel,
+    Clock,
+    ConsultationStore,
+    Log,
+    NoticeStore,
+    OutboxStore,
+    PaymentStore,
+)
+from care.record import Record, new_id, wire_time
+from care.rooms import SYSTEM, Draft, Fence
+from realtime.rooms.consultations import ConsultationService
+
+logger = structlog.get_logger(__name__)
+
+POLL_SECONDS = 1.0
+
+
+class Carrier:
+    """Perform effects; each kind has one method, and each method may run twice without harm."""
+
+    def __init__(
+        self,
+        outbox: OutboxStore,
+        store: ConsultationStore,
+        log: Log,
+        payments: PaymentStore,
+        provider: PaymentProvider,
+        notices: NoticeStore,
+        channel: Channel,
+        clock: Clock,
+    ) -> None:
+        self._outbox = outbox
+        self._store = store
+        self._log = log
+        self._payments = payments
+        self._provider = provider
+        self._notices = notices
+        self._channel = channel
+        self._clock = clock
+        self._consultations: ConsultationService | None = None
+        self._rooms_changed: Callable[[Consultation], Awaitable[None]] | None = None
+        self._perform: Mapping[type[Record], Callable[[Any], Awaitable[None]]] = {
+            Line: self._line,
+            Updated: self._updated,
+            QueueMoved: self._queue_moved,
+            Notify: self._notify,
+            Settle: self._settle,
+            Paid: self._paid,
+        }
+
+    def serve(
+        self,
+        consultations: ConsultationService,
+        room_changed: Callable[[Consultation], Awaitable[None]],
+    ) -> None:
+        """Join the services that themselves need a carrier."""
+        self._consultations = consultations
+        self._rooms_changed = room_changed
+
+    async def carry_out(self, outgoing_id: str) -> None:
+        """Perform one change's effects now. What fails stays in the outbox and is tried again."""
+        try:
+            await self._next(outgoing_id)
+        except Exception:
+            logger.exception("effects_postponed", outgoing=outgoing_id)
+
+    async def run(self) -> None:
+        """Perform what was left over, by this process or another, for as long as it runs."""
+        while True:
+            try:
+                while await self._next():
+                    pass
+            except Exception:
+                logger.exception("outbox_failed")
+            await asyncio.sleep(POLL_SECONDS)
+
+    async def _next(self, outgoing_id: str | None = None) -> bool:
+        outgoing = await self._outbox.claim(self._clock.now(), outgoing_id)
+        if outgoing is None:
+            return False
+        for effect in outgoing.effects:
+            await self._perform[type(effect)](effect)
+        await self._outbox.done(outgoing.id)
+        return True
+
+    async def _line(self, line: Line) -> None:
+        fence = Fence(line.version, line.members, line.writers)
+        draft = Draft(
+            id=new_id(self._clock.now()),
+            room=line.room,
+            sender=SYSTEM,
+            client_id=line.key,
+            kind=line.kind,
+            body=line.body,
+            fence=fence,
+        )
+        await self._log.append(draft)
+
+    async def _updated(self, effect: Updated) -> None:
+        c = await self._store.get(effect.consultation)
+        if c is None:
+            return
+        for user in c.members if effect.doctor else (c.patient,):
+            self._channel.push([user], "consultation:updated", await self._show(c, user))
+        if self._rooms_changed is not None and effect.doctor:
+            await self._rooms_changed(c)
+
+    async def _queue_moved(self, effect: QueueMoved) -> None:
+        for c in await self._store.waiting(effect.doctor):
+            self._channel.push([c.patient], "consultation:updated", await self._show(c, c.patient))
+
+    async def _show(self, c: Consultation, viewer: str) -> Mapping[str, Any]:
+        return await self._service().show(c, viewer)
+
+    async def _notify(self, effect: Notify) -> None:
+        now = self._clock.now()
+        new = await self._notices.add(effect.key, effect.user, effect.template, effect.values, now)
+        if new:
+            notice = {"id": effect.key, "template": effect.template, "values": effect.values}
+            self._channel.push([effect.user], "notice:new", notice | {"at": wire_time(now)})
+
+    async def _paid(self, effect: Paid) -> None:
+        """Open the consultation, or give the money back when it closed in the meantime."""
+        try:
+            await self._service().paid(effect.consultation)
+        except Conflict:
+            c = await self._store.get(effect.consultation)
+            if c is not None and not c.open:
+                await self._settle(Settle(consultation=c.id, refund=c.state is not State.ENDED))
+
+    async def _settle(self, effect: Settle) -> None:
+        payment = await self._payments.of(effect.consultation)
+        if payment is None:
+            return
+        if payment.state is PaymentState.PENDING:
+            await self._payments.step(payment, PaymentState.CLOSED)
+        elif effect.refund:
+            await self._refund(payment)
+
+    async def _refund(self, payment: Payment) -> None:
+        """Give the money back under one number, however often this is tried (M2)."""
+        if payment.state is PaymentState.PAID:
+            number = f"R{payment.out_trade_no}"
+            await self._payments.step(payment, PaymentState.REFUNDING, out_refund_no=number)
+            payment = payment.changed(state=PaymentState.REFUNDING, out_refund_no=number)
+        if payment.state is PaymentState.REFUNDING:
+            await self._provider.refund(payment)
+            await self._payments.step(payment, PaymentState.REFUNDED, refunded_at=self._clock.now())
+
+    def _service(self) -> ConsultationService:
+        if self._consultations is None:
+            raise RuntimeError("Carrier.serve must be called before effects are carried out")
+        return self._consultations

@@ -1,0 +1,207 @@
+"""Consultations: creating one, moving it, listing them (C1–C14)."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+from care.accounts import Caller, Role
+from care.consultation import (
+    Action,
+    Because,
+    ClosedReason,
+    Consultation,
+    State,
+    deadline,
+    move,
+    permit,
+)
+from care.effects import caused_by
+from care.errors import Conflict, Forbidden
+from care.payments import Payment, PaymentProvider
+from care.policy import ConsultationPolicy
+from care.ports import Clock, ConsultationStore, FileUrls, LogReader, PaymentStore
+from care.record import new_id
+from care.rooms import Activity
+from care.wording import closed
+from realtime.rooms.views import consultation_view
+
+ATTEMPTS = 10
+"""How often a change is tried again after losing to another; each loss means the other one won."""
+
+_ENDED_BY = {Role.PATIENT: Because.ENDED_BY_PATIENT, Role.DOCTOR: Because.ENDED_BY_DOCTOR}
+
+
+class Carrier(Protocol):
+    """Carries a stored change's effects out, now if possible."""
+
+    async def carry_out(self, outgoing_id: str) -> None: ...
+
+
+class ConsultationService:
+    def __init__(
+        self,
+        store: ConsultationStore,
+        log: LogReader,
+        payments: PaymentStore,
+        provider: PaymentProvider,
+        files: FileUrls,
+        clock: Clock,
+        policy: ConsultationPolicy,
+        carrier: Carrier,
+    ) -> None:
+        self._store = store
+        self._log = log
+        self._payments = payments
+        self._provider = provider
+        self._files = files
+        self._clock = clock
+        self._policy = policy
+        self._carrier = carrier
+
+    async def create(self, consultation: Consultation) -> Consultation:
+        """Store a new consultation with what it causes; a repeated id gives the first one."""
+        c = self._scheduled(consultation, Activity())
+        outgoing = caused_by(None, c, self._policy)
+        stored = await self._store.create(c, outgoing)
+        await self._carrier.carry_out(outgoing.id)
+        return stored
+
+    async def find(self, consultation_id: str, caller: Caller) -> Consultation:
+        """Give the consultation to one of its own. Raises Forbidden to all others."""
+        consultation = await self._store.get(consultation_id)
+        if consultation is None or not consultation.allows(caller):
+            raise Forbidden
+        return consultation
+
+    async def accept(self, consultation_id: str, caller: Caller) -> Consultation:
+        return await self._act(consultation_id, caller, Action.ACCEPT, Because.DECLINED)
+
+    async def decline(self, consultation_id: str, caller: Caller, reason: str) -> Consultation:
+        return await self._act(consultation_id, caller, Action.DECLINE, Because.DECLINED, reason)
+
+    async def end(self, consultation_id: str, caller: Caller) -> Consultation:
+        because = _ENDED_BY.get(caller.role, Because.ENDED_BY_PATIENT)
+        return await self._act(consultation_id, caller, Action.END, because)
+
+    async def cancel(self, consultation_id: str, caller: Caller) -> Consultation:
+        by_patient = caller.role is Role.PATIENT
+        because = Because.CANCELLED if by_patient else Because.CANCELLED_BY_STAFF
+        return await self._act(consultation_id, caller, Action.CANCEL, because)
+
+    async def _act(
+        self,
+        consultation_id: str,
+        caller: Caller,
+        action: Action,
+        because: Because,
+        detail: str | None = None,
+    ) -> Consultation:
+        """Let a person move it. Raises Forbidden or Conflict, then nothing has changed."""
+
+        def step(c: Consultation) -> Consultation:
+            permit(c, action, caller)
+            return move(c, action, self._clock.now(), self._closing(because, caller.role, detail))
+
+        await self.find(consultation_id, caller)
+        return await self._change(consultation_id, action, step)
+
+    async def paid(self, consultation_id: str) -> Consultation:
+        """Let the payment move it. Raises Conflict when it closed before the money came."""
+
+        def step(c: Consultation) -> Consultation:
+            closing = self._closing(Because.UNPAID, "payment")
+            return move(c, Action.PAID, self._clock.now(), closing)
+
+        return await self._change(consultation_id, Action.PAID, step)
+
+    async def run_out(self, consultation: Consultation) -> bool:
+        """Close it if its time is up, else look again when it will be; say whether it closed."""
+        c = consultation
+        activity = (await self._log.activity([c.room]))[c.room]
+        due = deadline(c, activity, self._policy)
+        if due is None or due.at > self._clock.now():
+            if due is not None:
+                await self._store.postpone(c, due.at)
+            return False
+        after = move(c, Action.RUN_OUT, due.at, self._closing(due.because, "deadline"))
+        return await self._store_change(c, after, Action.RUN_OUT)
+
+    async def _change(
+        self, consultation_id: str, action: Action, step: Callable[[Consultation], Consultation]
+    ) -> Consultation:
+        for _ in range(ATTEMPTS):
+            before = await self._store.get(consultation_id)
+            if before is None:
+                raise Forbidden
+            after = step(before)
+            if await self._store_change(before, after, action):
+                return after
+        raise Conflict
+
+    async def _store_change(
+        self, before: Consultation, after: Consultation, action: Action
+    ) -> bool:
+        activity = (await self._log.activity([after.room]))[after.room]
+        after = self._scheduled(after, activity)
+        outgoing = caused_by(action, after, self._policy)
+        stored = await self._store.replace(before, after, outgoing)
+        if stored:
+            await self._carrier.carry_out(outgoing.id)
+        return stored
+
+    def _scheduled(self, consultation: Consultation, activity: Activity) -> Consultation:
+        due = deadline(consultation, activity, self._policy)
+        return consultation.changed(check_at=due.at if due else None)
+
+    def _closing(self, because: Because, by: str, detail: str | None = None) -> ClosedReason:
+        return ClosedReason(
+            by=by,
+            because=because,
+            text=closed(because, self._policy),
+            at=self._clock.now(),
+            detail=detail,
+        )
+
+    async def pay(self, consultation_id: str, caller: Caller) -> tuple[Payment, Mapping[str, Any]]:
+        """Begin the payment, or go on with the one begun; answer what the client needs to pay."""
+        c = await self.find(consultation_id, caller)
+        if caller.user != c.patient:
+            raise Forbidden
+        if c.state is not State.AWAITING_PAYMENT:
+            raise Conflict
+        now = self._clock.now()
+        payment = Payment(
+            id=new_id(now),
+            consultation=c.id,
+            payer=c.patient,
+            provider=self._provider.name,
+            out_trade_no=c.order_no,
+            amount=c.price,
+            created_at=now,
+        )
+        stored = await self._payments.ensure(payment)
+        return stored, await self._provider.prepare(stored)
+
+    async def show(self, consultation: Consultation, viewer: str) -> dict[str, Any]:
+        return (await self.show_all([consultation], viewer))[0]
+
+    async def show_all(self, found: list[Consultation], viewer: str) -> list[dict[str, Any]]:
+        """Show consultations with their clocks, whose turn it is, and the place in the queue."""
+        activity = await self._log.activity([c.room for c in found]) if found else {}
+        views = []
+        for c in found:
+            view = consultation_view(c, activity[c.room], self._policy, self._files, viewer)
+            if c.state is State.AWAITING_DOCTOR and c.waiting_since:
+                waited = (self._clock.now() - c.waiting_since).total_seconds()
+                position = await self._store.ahead(c) + 1
+                view["queue"] = {"position": position, "waited_s": max(0, int(waited))}
+            views.append(view)
+        return views
+
+    async def page(
+        self, caller: Caller, states: list[State] | None, before: str | None, limit: int
+    ) -> tuple[list[dict[str, Any]], str | None, dict[str, int]]:
+        """List the caller's consultations: the views, the next cursor, the counts by state."""
+        found = await self._store.page(caller, states, before, limit + 1)
+        more = found[limit - 1].id if len(found) > limit else None
+        views = await self.show_all(found[:limit], caller.user)
+        return views, more, await self._store.counts(caller)

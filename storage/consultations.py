@@ -1,0 +1,186 @@
+"""The consultations collection: one document a consultation, changed by its version."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from pymongo import ASCENDING, DESCENDING, IndexModel
+from pymongo.errors import DuplicateKeyError
+
+from care.accounts import Caller, Role
+from care.consultation import OPEN, Consultation, State
+from care.effects import Outgoing
+from care.errors import Conflict
+from storage.database import Database, Document, Session
+from storage.outbox import Outbox
+from storage.people import People
+
+_OPEN = sorted(OPEN)
+
+INDEXES = [
+    # C14: one open consultation between a patient, a doctor and a mode, whoever asks at once
+    IndexModel(
+        [("patient", ASCENDING), ("doctor.id", ASCENDING), ("mode", ASCENDING)],
+        unique=True,
+        partialFilterExpression={"open": True},
+        name="one_open",
+    ),
+    IndexModel([("room", ASCENDING)], unique=True),
+    # a member's lists, newest first, whole or by state
+    IndexModel([("patient", ASCENDING), ("_id", DESCENDING)]),
+    IndexModel([("patient", ASCENDING), ("state", ASCENDING), ("_id", DESCENDING)]),
+    IndexModel([("doctor.id", ASCENDING), ("_id", DESCENDING)]),
+    # also the doctor's queue, which is ordered by waiting_since within the state
+    IndexModel([("doctor.id", ASCENDING), ("state", ASCENDING), ("_id", DESCENDING)]),
+    # the clocks: only open ones have a time at which they are looked at
+    IndexModel([("check_at", ASCENDING)], partialFilterExpression={"open": True}),
+    # P4: is this person in an open consultation
+    IndexModel([("person.id", ASCENDING)], partialFilterExpression={"open": True}),
+]
+
+
+def to_document(consultation: Consultation) -> Document:
+    document = consultation.model_dump(exclude={"id"})
+    return {"_id": consultation.id, "open": consultation.open, **document}
+
+
+def from_document(document: Mapping[str, Any]) -> Consultation:
+    fields = {k: v for k, v in document.items() if k not in {"_id", "open"}}
+    return Consultation(id=document["_id"], **fields)
+
+
+class Consultations:
+    """Keep consultations; each change takes its effects along in one transaction."""
+
+    def __init__(self, database: Database, outbox: Outbox, people: People) -> None:
+        self._consultations = database["consultations"]
+        self._run = database.run
+        self._outbox = outbox
+        self._people = people
+
+    async def ensure_indexes(self) -> None:
+        await self._consultations.create_indexes(INDEXES)
+
+    async def create(self, consultation: Consultation, outgoing: Outgoing) -> Consultation:
+        """Store a new consultation, or return the one an earlier try of the same id stored.
+
+        Raises Conflict when one is open with this doctor in this mode, Forbidden when the person
+        was deleted meanwhile.
+        """
+        existing = await self.get(consultation.id)
+        if existing is not None:
+            return existing
+        try:
+            await self._run(lambda session: self._insert(session, consultation, outgoing))
+        except DuplicateKeyError as error:
+            existing = await self.get(consultation.id)
+            if existing is None:
+                raise Conflict("您与该医生已有进行中的问诊") from error
+            return existing
+        return consultation
+
+    async def _insert(
+        self, session: Session, consultation: Consultation, outgoing: Outgoing
+    ) -> None:
+        await self._people.touch(session, consultation.patient, consultation.person.id)
+        await self._consultations.insert_one(to_document(consultation), session=session)
+        await self._outbox.add(session, outgoing)
+
+    async def replace(self, before: Consultation, after: Consultation, outgoing: Outgoing) -> bool:
+        """Store the change unless somebody else changed it first; say whether it was stored."""
+
+        async def work(session: Session) -> bool:
+            result = await self._consultations.replace_one(
+                {"_id": before.id, "version": before.version}, to_document(after), session=session
+            )
+            if result.matched_count:
+                await self._outbox.add(session, outgoing)
+            return bool(result.matched_count)
+
+        return await self._run(work)
+
+    async def postpone(self, consultation: Consultation, check_at: datetime) -> None:
+        """Look at it again at this time, unless it changed meanwhile."""
+        await self._consultations.update_one(
+            {"_id": consultation.id, "version": consultation.version},
+            {"$set": {"check_at": check_at}},
+        )
+
+    async def get(self, consultation_id: str) -> Consultation | None:
+        return await self._one({"_id": consultation_id})
+
+    async def of_room(self, room: str) -> Consultation | None:
+        return await self._one({"room": room})
+
+    async def _one(self, query: Document) -> Consultation | None:
+        document = await self._consultations.find_one(query)
+        return from_document(document) if document else None
+
+    async def page(
+        self, caller: Caller, states: list[State] | None, before: str | None, limit: int
+    ) -> list[Consultation]:
+        """List the caller's consultations, newest first, older than the id `before`."""
+        query = _party(caller)
+        if states:
+            query["state"] = {"$in": [s.value for s in states]}
+        if before:
+            query["_id"] = {"$lt": before}
+        found = self._consultations.find(query).sort("_id", DESCENDING).limit(limit)
+        return [from_document(d) async for d in found]
+
+    async def counts(self, caller: Caller) -> dict[str, int]:
+        """Count the caller's consultations by state."""
+        steps: list[Document] = [
+            {"$match": _party(caller)},
+            {"$group": {"_id": "$state", "n": {"$sum": 1}}},
+        ]
+        return {d["_id"]: d["n"] async for d in await self._consultations.aggregate(steps)}
+
+    async def waiting(self, doctor: str) -> list[Consultation]:
+        """List who waits for this doctor, first come first."""
+        query = {"doctor.id": doctor, "state": State.AWAITING_DOCTOR.value}
+        found = self._consultations.find(query).sort([("waiting_since", 1), ("_id", 1)])
+        return [from_document(d) async for d in found]
+
+    async def ahead(self, consultation: Consultation) -> int:
+        """Count who waits longer for the same doctor."""
+        first = {"waiting_since": {"$lt": consultation.waiting_since}}
+        tied = {"waiting_since": consultation.waiting_since, "_id": {"$lt": consultation.id}}
+        return await self._consultations.count_documents(
+            {
+                "doctor.id": consultation.doctor.id,
+                "state": State.AWAITING_DOCTOR.value,
+                "$or": [first, tied],
+            }
+        )
+
+    async def due(self, now: datetime, limit: int) -> list[Consultation]:
+        """List the open consultations whose clock is to be looked at, the earliest first."""
+        query = {"open": True, "check_at": {"$lte": now}}
+        found = self._consultations.find(query).sort("check_at", ASCENDING).limit(limit)
+        return [from_document(d) async for d in found]
+
+    async def next_check(self) -> datetime | None:
+        """Tell when the next clock is to be looked at."""
+        found = await self._consultations.find_one(
+            {"open": True, "check_at": {"$ne": None}},
+            {"check_at": 1},
+            sort=[("check_at", ASCENDING)],
+        )
+        return found["check_at"] if found else None
+
+    async def has_open(self, person_id: str) -> bool:
+        """Say whether this person is in an open consultation (P4)."""
+        query = {"person.id": person_id, "open": True}
+        return await self._consultations.find_one(query, {"_id": 1}) is not None
+
+    async def all_of(self, caller: Caller) -> list[Consultation]:
+        """List every consultation the caller is a member of."""
+        return [from_document(d) async for d in self._consultations.find(_party(caller))]
+
+
+def _party(caller: Caller) -> Document:
+    """Select the caller's own; a doctor's begin when they were paid."""
+    if caller.role is Role.DOCTOR:
+        return {"doctor.id": caller.user, "waiting_since": {"$ne": None}}
+    return {"patient": caller.user}

@@ -1,0 +1,84 @@
+"""The payments collection: each step is one conditional write from the state it starts in (M1)."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from pymongo import ASCENDING, IndexModel
+
+from care.effects import Outgoing, Paid
+from care.errors import Conflict
+from care.payments import TABLE, Payment, PaymentState
+from storage.database import Database, Session
+from storage.outbox import Outbox
+
+
+class Payments:
+    def __init__(self, database: Database, outbox: Outbox) -> None:
+        self._payments = database["payments"]
+        self._run = database.run
+        self._outbox = outbox
+
+    async def ensure_indexes(self) -> None:
+        await self._payments.create_indexes(
+            [
+                # one payment an order: paying twice is paying the same one
+                IndexModel([("consultation", ASCENDING)], unique=True),
+                # the provider knows a payment by this number
+                IndexModel([("out_trade_no", ASCENDING)], unique=True),
+            ]
+        )
+
+    async def ensure(self, payment: Payment) -> Payment:
+        """Store the order's payment, or return the one it has."""
+        document = payment.model_dump(exclude={"id"})
+        stored = await self._payments.find_one_and_update(
+            {"consultation": payment.consultation},
+            {"$setOnInsert": {"_id": payment.id, **document}},
+            upsert=True,
+            return_document=True,
+        )
+        assert stored is not None, "an upsert always returns its document"  # noqa: S101 - for mypy
+        return _from_document(stored)
+
+    async def get(self, payment_id: str) -> Payment | None:
+        document = await self._payments.find_one({"_id": payment_id})
+        return _from_document(document) if document else None
+
+    async def of(self, consultation_id: str) -> Payment | None:
+        document = await self._payments.find_one({"consultation": consultation_id})
+        return _from_document(document) if document else None
+
+    async def paid(self, payment: Payment, now: datetime) -> bool:
+        """Note that the money arrived, once; the consultation is told by the outbox."""
+        outgoing = Outgoing(
+            id=f"payment:{payment.id}:paid", effects=(Paid(consultation=payment.consultation),)
+        )
+
+        async def work(session: Session) -> bool:
+            moved = await self.step(payment, PaymentState.PAID, session, paid_at=now)
+            if moved:
+                await self._outbox.add(session, outgoing)
+            return moved
+
+        return await self._run(work)
+
+    async def step(
+        self, payment: Payment, state: PaymentState, session: Session | None = None, **fields: Any
+    ) -> bool:
+        """Move from the state seen to the next; say whether this call did it.
+
+        Raises Conflict where the table has no such step.
+        """
+        if state not in TABLE.get(payment.state, frozenset()):
+            raise Conflict
+        result = await self._payments.update_one(
+            {"_id": payment.id, "state": payment.state.value},
+            {"$set": {"state": state.value, **fields}},
+            session=session,
+        )
+        return bool(result.modified_count)
+
+
+def _from_document(document: Mapping[str, Any]) -> Payment:
+    return Payment(id=document["_id"], **{k: v for k, v in document.items() if k != "_id"})

@@ -1,22 +1,20 @@
-"""What the embedded servers share: one owner a folder, a free port, a child that ends with us."""
+"""What the embedded servers share: one owner a folder, and children that end with their owner."""
 
 import asyncio
 import fcntl
 import os
 import signal
-import socket
 import sys
 from pathlib import Path
 
-LOOPBACK = "127.0.0.1"
-
-# Linux asks the kernel to end the child with its owner, also when the owner is killed. The request
-# is made by the child itself, then exec'd away: a preexec_fn could deadlock beside other threads.
+# Linux ends the child with its owner, also when the owner is killed. The child asks for it itself
+# and then becomes the server: a preexec_fn could deadlock beside other threads.
 DIE_WITH_OWNER = """
 import ctypes, os, sys
-ctypes.CDLL(None).prctl(1, int(sys.argv[2]))
+PR_SET_PDEATHSIG = 1
+ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, int(sys.argv[2]))
 if os.getppid() != int(sys.argv[1]):
-    sys.exit("the owner is gone")
+    sys.exit("The owner is gone.")
 os.execv(sys.argv[3], sys.argv[3:])
 """
 
@@ -26,71 +24,74 @@ class EmbeddedError(Exception):
 
 
 class FolderLock:
-    """Hold a folder for one process; the kernel lets go when it ends, however it ends."""
+    """Hold a data folder for one process; the kernel lets go when it ends, however it ends."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._file: int | None = None
+        self._descriptor: int | None = None
 
     def acquire(self) -> None:
-        """Create the folder and take it. Raises EmbeddedError naming the process that has it."""
+        """Create the folder and take it. Raises EmbeddedError that names who has it."""
+        descriptor = self._open()
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            file = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600)
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
+            owner = os.pread(descriptor, 20, 0).decode().strip()
+            os.close(descriptor)
             raise EmbeddedError(
-                f"The data folder {self.path.parent} can't be written ({error.strerror}): "
-                "give --data a folder this user may write to."
+                f"Another server (process {owner or 'unknown'}) uses the data folder "
+                f"{self.path.parent}: stop it, or give --data another folder."
             ) from error
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            owner = os.pread(file, 20, 0).decode().strip() or "unknown"
-            os.close(file)
-            raise EmbeddedError(
-                f"Another server (process {owner}) uses the data folder {self.path.parent}: "
-                "stop it, or give --data another folder."
-            ) from error
-        os.ftruncate(file, 0)
-        os.pwrite(file, f"{os.getpid()}\n".encode(), 0)
-        self._file = file
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        self._descriptor = descriptor
 
     def release(self) -> None:
-        if self._file is not None:
-            os.close(self._file)
-            self._file = None
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+    def _open(self) -> int:
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            return os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600)
+        except OSError as error:
+            raise unwritable(self.path.parent, error) from error
 
 
-def free_port() -> int:
-    """Find a loopback port nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind((LOOPBACK, 0))
-        port: int = probe.getsockname()[1]
-        return port
+def unwritable(folder: Path, error: OSError) -> EmbeddedError:
+    return EmbeddedError(
+        f"The data folder {folder} can't be written ({error.strerror}): "
+        "give --data a folder this user may write to."
+    )
+
+
+def keep_previous(log: Path) -> None:
+    """Put the last run's log aside, so that a log never grows over many runs."""
+    if log.exists():
+        log.replace(log.with_suffix(".previous.log"))
 
 
 async def spawn(*command: str, log: Path) -> asyncio.subprocess.Process:
-    """Start a server in a session of its own, its output in `log`, the last run's kept beside it.
+    """Start a server in a session of its own, its output in `log`.
 
-    Its own session: Ctrl-C in the terminal must reach the owner alone, which then stops it in order.
-    Call from the thread that lives as long as the owner: Linux ties the child to that thread.
+    Ctrl-C in the terminal must reach the owner alone, which stops its servers in order. Call from
+    the thread that lives as long as the owner: Linux ties the child's life to that thread.
     """
-    if log.exists():
-        log.replace(log.with_suffix(".previous.log"))
     if sys.platform == "linux":
-        owner, end = str(os.getpid()), str(int(signal.SIGTERM))
-        command = (sys.executable, "-I", "-S", "-c", DIE_WITH_OWNER, owner, end, *command)
-    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        bond = (str(os.getpid()), str(int(signal.SIGTERM)))
+        command = (sys.executable, "-I", "-S", "-c", DIE_WITH_OWNER, *bond, *command)
+    output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     try:
         return await asyncio.create_subprocess_exec(
             *command,
             stdin=asyncio.subprocess.DEVNULL,
-            stdout=descriptor,
-            stderr=descriptor,
+            stdout=output,
+            stderr=output,
             start_new_session=True,
         )
     finally:
-        os.close(descriptor)
+        os.close(output)
 
 
 async def stop(process: asyncio.subprocess.Process, patience: float) -> None:
@@ -104,22 +105,3 @@ async def stop(process: asyncio.subprocess.Process, patience: float) -> None:
     except TimeoutError:
         process.kill()
         await process.wait()
-
-
-async def listening(process: asyncio.subprocess.Process, port: int, seconds: float) -> bool:
-    """Wait until the process accepts connections; False when it ended or the bound passed."""
-    try:
-        async with asyncio.timeout(seconds):
-            # polled: a server has no way to tell that it listens but listening
-            while process.returncode is None:
-                try:
-                    _, writer = await asyncio.open_connection(LOOPBACK, port)
-                except OSError:
-                    await asyncio.sleep(0.01)
-                else:
-                    writer.close()
-                    await writer.wait_closed()
-                    return True
-    except TimeoutError:
-        pass
-    return False

@@ -8,7 +8,6 @@ import contextlib
 import socket
 from pathlib import Path
 
-import structlog
 from pymongo import AsyncMongoClient
 from pymongo.errors import OperationFailure, PyMongoError
 
@@ -16,6 +15,7 @@ from storage.database import Document
 from storage.embedded_process import (
     EmbeddedError,
     FolderLock,
+    keep_alive,
     keep_previous,
     spawn,
     stop,
@@ -30,13 +30,10 @@ REPLICA_SET = "wenzhen"
 START_SECONDS = 120.0
 """Generous: a folder left by a crash replays its journal first."""
 STOP_SECONDS = 30.0
-RESTART_SECONDS_MAX = 30.0
 PORT_TRIES = 3
 EXIT_PORT_TAKEN = 48
 NOT_YET_INITIALIZED = 94
 ALREADY_INITIALIZED = 23
-
-logger = structlog.get_logger(__name__)
 
 
 class EmbeddedMongo:
@@ -70,7 +67,7 @@ class EmbeddedMongo:
         except BaseException:
             await self.stop()
             raise
-        self._keeper = asyncio.create_task(self._keep_alive(process), name="embedded-mongod")
+        self._keeper = asyncio.create_task(keep_alive(process, self._launch))
 
     async def stop(self) -> None:
         if self._keeper is not None:
@@ -141,26 +138,6 @@ class EmbeddedMongo:
         if code == EXIT_PORT_TAKEN:
             return PortTakenError(f"Port {self.port} on {LOOPBACK} was taken meanwhile: try again.")
         return explain_exit(code, self.folder, self._log, self.version)
-
-    async def _keep_alive(self, process: asyncio.subprocess.Process) -> None:
-        """Start mongod again on the same port whenever it dies: clients find it by themselves."""
-        while True:
-            code = await process.wait()
-            logger.error("embedded_mongod_died", exit_code=code, log=str(self._log))
-            process = await self._relaunch()
-
-    async def _relaunch(self) -> asyncio.subprocess.Process:
-        pause = 1.0
-        while True:
-            try:
-                process = await self._launch()
-            except EmbeddedError as error:
-                logger.error("embedded_mongod_not_restarted", reason=str(error), retry_s=pause)
-                await asyncio.sleep(pause)
-                pause = min(2 * pause, RESTART_SECONDS_MAX)
-            else:
-                logger.info("embedded_mongod_restarted", pid=process.pid)
-                return process
 
 
 class PortTakenError(EmbeddedError):

@@ -5,7 +5,14 @@ import fcntl
 import os
 import signal
 import sys
+from collections.abc import Awaitable, Callable
 from pathlib import Path
+
+import structlog
+
+RESTART_SECONDS_MAX = 30.0
+
+logger = structlog.get_logger(__name__)
 
 # Linux ends the child with its owner, also when the owner is killed. The child asks for it itself
 # and then becomes the server: a preexec_fn could deadlock beside other threads.
@@ -105,3 +112,27 @@ async def stop(process: asyncio.subprocess.Process, patience: float) -> None:
     except TimeoutError:
         process.kill()
         await process.wait()
+
+
+async def keep_alive(
+    process: asyncio.subprocess.Process, launch: Callable[[], Awaitable[asyncio.subprocess.Process]]
+) -> None:
+    """Start the server again at its old address whenever it dies; its clients reconnect to it."""
+    while True:
+        code = await process.wait()
+        logger.error("embedded_server_died", pid=process.pid, exit_code=code)
+        process = await launch_until_it_runs(launch)
+        logger.info("embedded_server_restarted", pid=process.pid)
+
+
+async def launch_until_it_runs(
+    launch: Callable[[], Awaitable[asyncio.subprocess.Process]],
+) -> asyncio.subprocess.Process:
+    pause = 1.0
+    while True:
+        try:
+            return await launch()
+        except EmbeddedError as error:
+            logger.error("embedded_server_not_restarted", reason=str(error), retry_s=pause)
+        await asyncio.sleep(pause)
+        pause = min(2 * pause, RESTART_SECONDS_MAX)

@@ -121,6 +121,8 @@ class ClosedReason(Record):
 
 class Consultation(Record):
     id: str
+    request: str
+    """The same for every try of one request: the second gives the first one's consultation."""
     order_no: str
     room: str
     mode: Mode

@@ -25,6 +25,8 @@ INDEXES = [
         partialFilterExpression={"open": True},
         name="one_open",
     ),
+    # a request sent again
+    IndexModel([("request", ASCENDING)], unique=True),
     IndexModel([("room", ASCENDING)], unique=True),
     # a member's lists, newest first, whole or by state
     IndexModel([("patient", ASCENDING), ("_id", DESCENDING)]),
@@ -62,18 +64,18 @@ class Consultations:
         await self._consultations.create_indexes(INDEXES)
 
     async def create(self, consultation: Consultation, outgoing: Outgoing) -> Consultation:
-        """Store a new consultation, or return the one an earlier try of the same id stored.
+        """Store a new consultation, or return the one an earlier try of the request stored.
 
         Raises Conflict when one is open with this doctor in this mode, Forbidden when the person
         was deleted meanwhile.
         """
-        existing = await self.get(consultation.id)
+        existing = await self.requested(consultation.request)
         if existing is not None:
             return existing
         try:
             await self._run(lambda session: self._insert(session, consultation, outgoing))
         except DuplicateKeyError as error:
-            existing = await self.get(consultation.id)
+            existing = await self.requested(consultation.request)
             if existing is None:
                 raise Conflict("您与该医生已有进行中的问诊") from error
             return existing
@@ -108,6 +110,9 @@ class Consultations:
 
     async def get(self, consultation_id: str) -> Consultation | None:
         return await self._one({"_id": consultation_id})
+
+    async def requested(self, request: str) -> Consultation | None:
+        return await self._one({"request": request})
 
     async def of_room(self, room: str) -> Consultation | None:
         return await self._one({"room": room})

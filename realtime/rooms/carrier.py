@@ -77,6 +77,12 @@ class Carrier:
         except Exception:
             logger.exception("effects_postponed", outgoing=outgoing_id)
 
+    async def settle_paid(self, payment: Payment) -> None:
+        """Take note of arrived money, and of all that follows, once however often it is told."""
+        if payment.state in {PaymentState.PENDING, PaymentState.CLOSED}:
+            await self._payments.paid(payment, self._clock.now())
+            await self.carry_out(f"payment:{payment.id}:paid")
+
     async def run(self) -> None:
         """Perform what was left over, by this process or another, for as long as it runs."""
         while True:

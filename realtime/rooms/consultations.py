@@ -58,7 +58,7 @@ class ConsultationService:
         self._carrier = carrier
 
     async def create(self, consultation: Consultation) -> Consultation:
-        """Store a new consultation with what it causes; a repeated id gives the first one."""
+        """Store a new consultation with what it causes; a repeated request gives the first one."""
         c = self._scheduled(consultation, Activity())
         outgoing = caused_by(None, c, self._policy)
         stored = await self._store.create(c, outgoing)
@@ -122,7 +122,8 @@ class ConsultationService:
             if due is not None:
                 await self._store.postpone(c, due.at)
             return False
-        after = move(c, Action.RUN_OUT, due.at, self._closing(due.because, "deadline"))
+        closing = self._closing(due.because, "deadline").changed(at=due.at)
+        after = move(c, Action.RUN_OUT, due.at, closing)
         return await self._store_change(c, after, Action.RUN_OUT)
 
     async def _change(

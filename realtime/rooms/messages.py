@@ -5,7 +5,7 @@ from datetime import timedelta
 from typing import Any, Protocol
 
 from care.accounts import Caller
-from care.errors import Conflict, Forbidden
+from care.errors import BadRequest, Conflict, Forbidden
 from care.policy import MessagePolicy
 from care.ports import (
     AttachmentClaims,
@@ -62,7 +62,10 @@ class MessageService:
         """Accept a message in order; await the result for its place in the room.
 
         Text is accepted before this first suspends. Who may write is the log's own decision.
+        Raises BadRequest for a text over the limit.
         """
+        if len(body.get("text", "")) > self._policy.text_max:
+            raise BadRequest.field("body.text", f"不能超过{self._policy.text_max}个字")
         if kind in FILE_KINDS:
             await self._rooms.enter(room, caller)
             body = await self._files.claim(body["file"], caller.user, room, kind.value)

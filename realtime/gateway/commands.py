@@ -1,0 +1,123 @@
+"""The command table: a row is all there is to a socket command. Nothing else can be reached."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from care.accounts import Role
+from care.errors import BadRequest
+from care.rooms import FILE_KINDS, Kind, Message
+from realtime.gateway import payloads as p
+from realtime.gateway.connections import Connection
+from realtime.gateway.table import Accepted, Command
+from realtime.rooms.consultations import ConsultationService
+from realtime.rooms.messages import MessageService
+from realtime.rooms.presence import PresenceService
+from realtime.rooms.rooms import RoomService
+
+DOCTOR = frozenset({Role.DOCTOR})
+
+
+class Commands:
+    """Join the use cases to their rows."""
+
+    def __init__(
+        self,
+        rooms: RoomService,
+        messages: MessageService,
+        consultations: ConsultationService,
+        presence: PresenceService,
+    ) -> None:
+        self._rooms = rooms
+        self._messages = messages
+        self._consultations = consultations
+        self._presence = presence
+
+    def table(self) -> list[Command[Any]]:
+        return [
+            Command("presence:set", p.SetPresence, self.set_presence, summary="R8"),
+            Command("room:list", p.ListRooms, self.list_rooms, summary="R3"),
+            Command("room:join", p.JoinRoom, self.join, summary="R2"),
+            Command("room:leave", p.InRoom, self.leave, summary="R2"),
+            Command("room:sync", p.SyncRoom, self.sync, summary="R2"),
+            Command("room:history", p.RoomHistory, self.history, summary="R2"),
+            Command("message:send", p.SendMessage, self.send, summary="R1"),
+            Command("message:recall", p.MessageAt, self.recall, summary="R4"),
+            Command("message:read", p.MessageAt, self.read, summary="R3"),
+            Command("message:search", p.SearchMessages, self.search, summary="R5"),
+            Command("typing:set", p.SetTyping, self.typing, summary="R3"),
+            Command("consultation:accept", p.OneConsultation, self.accept, roles=DOCTOR),
+            Command("consultation:decline", p.DeclineConsultation, self.decline, roles=DOCTOR),
+            Command("consultation:end", p.OneConsultation, self.end),
+        ]
+
+    async def set_presence(self, at: Connection, asked: p.SetPresence) -> Mapping[str, Any]:
+        foreground = asked.state == "foreground"
+        await self._presence.set_state(at.caller, at.id, foreground=foreground)
+        return {}
+
+    async def list_rooms(self, at: Connection, asked: p.ListRooms) -> Mapping[str, Any]:
+        return await self._rooms.list_rooms(at.caller, asked.cursor)
+
+    async def join(self, at: Connection, asked: p.JoinRoom) -> Mapping[str, Any]:
+        # heard again before the page is read, so that nothing falls between the two
+        at.left.discard(asked.room)
+        return await self._rooms.join(asked.room, at.caller, asked.after_seq)
+
+    async def leave(self, at: Connection, asked: p.InRoom) -> Mapping[str, Any]:
+        await self._rooms.enter(asked.room, at.caller)
+        at.left.add(asked.room)
+        return {}
+
+    async def sync(self, at: Connection, asked: p.SyncRoom) -> Mapping[str, Any]:
+        return await self._rooms.sync(asked.room, at.caller, asked.after_seq, asked.limit)
+
+    async def history(self, at: Connection, asked: p.RoomHistory) -> Mapping[str, Any]:
+        return await self._rooms.history(asked.room, at.caller, asked.before_seq, asked.limit)
+
+    async def send(self, at: Connection, asked: p.SendMessage) -> Accepted[Message]:
+        kind = Kind(asked.kind)
+        stored = await self._messages.send(
+            at.caller, at.id, asked.room, asked.client_id, kind, _content(kind, asked.body)
+        )
+        return Accepted(stored, _receipt)
+
+    async def recall(self, at: Connection, asked: p.MessageAt) -> Mapping[str, Any]:
+        await self._messages.recall(at.caller, asked.room, asked.seq)
+        return {}
+
+    async def read(self, at: Connection, asked: p.MessageAt) -> Mapping[str, Any]:
+        await self._messages.read(at.caller, asked.room, asked.seq)
+        return {}
+
+    async def search(self, at: Connection, asked: p.SearchMessages) -> Mapping[str, Any]:
+        return await self._messages.search(at.caller, asked.text, asked.room, asked.cursor)
+
+    async def typing(self, at: Connection, asked: p.SetTyping) -> Mapping[str, Any]:
+        await self._messages.typing(at.caller, at.id, asked.room, on=asked.on)
+        return {}
+
+    async def accept(self, at: Connection, asked: p.OneConsultation) -> Mapping[str, Any]:
+        moved = await self._consultations.accept(asked.consultation, at.caller)
+        return {"consultation": await self._consultations.show(moved, at.caller.user)}
+
+    async def decline(self, at: Connection, asked: p.DeclineConsultation) -> Mapping[str, Any]:
+        moved = await self._consultations.decline(asked.consultation, at.caller, asked.reason)
+        return {"consultation": await self._consultations.show(moved, at.caller.user)}
+
+    async def end(self, at: Connection, asked: p.OneConsultation) -> Mapping[str, Any]:
+        moved = await self._consultations.end(asked.consultation, at.caller)
+        return {"consultation": await self._consultations.show(moved, at.caller.user)}
+
+
+def _content(kind: Kind, body: p.Body) -> dict[str, str]:
+    """Take what the kind needs from the body. Raises BadRequest naming the field."""
+    wanted, other = ("file", "text") if kind in FILE_KINDS else ("text", "file")
+    if getattr(body, wanted) is None:
+        raise BadRequest.field(f"body.{wanted}", "必填")
+    if getattr(body, other) is not None:
+        raise BadRequest.field(f"body.{other}", "不认识的字段")
+    return {wanted: getattr(body, wanted)}
+
+
+def _receipt(message: Message) -> Mapping[str, Any]:
+    return {"message": message.receipt()}

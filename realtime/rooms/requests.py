@@ -1,0 +1,144 @@
+"""A patient's request for a consultation: the form, checked and made into a record (C1, C11)."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import Protocol
+from zoneinfo import ZoneInfo
+
+from care.directory import Doctor
+from care.people import Person, age_on, needs_guardian_present
+
+from care.accounts import Caller
+from care.consultation import Consultation, DoctorCard, Mode, PersonSnapshot, State, order_number
+from care.errors import BadRequest, Conflict
+from care.policy import Policy
+from care.ports import Clock
+from care.record import new_id
+from realtime.rooms.consultations import ConsultationService
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """What the patient filled in (C1). `request` is the same for every try of one request."""
+
+    request: str
+    doctor: str
+    mode: Mode
+    person: str
+    seen_before: bool
+    description: str
+    images: tuple[str, ...]
+    consent_version: str
+    prior_diagnosis: str | None = None
+    guardian_present: bool = False
+
+
+class PersonSource(Protocol):
+    async def get(self, owner: str, person_id: str) -> Person:
+        """Give the owner's person. Raises Forbidden for anyone else's."""
+        ...
+
+
+class DoctorSource(Protocol):
+    async def find(self, doctor_id: str) -> Doctor | None: ...
+
+
+class ImageClaims(Protocol):
+    async def claim_images(self, files: Sequence[str], owner: str, room: str) -> None:
+        """Bind the form's images to the room. Raises Forbidden for another's file."""
+        ...
+
+
+class RequestService:
+    def __init__(
+        self,
+        consultations: ConsultationService,
+        people: PersonSource,
+        doctors: DoctorSource,
+        images: ImageClaims,
+        consent_versions: Mapping[str, str],
+        clock: Clock,
+        policy: Policy,
+    ) -> None:
+        self._consultations = consultations
+        self._people = people
+        self._doctors = doctors
+        self._images = images
+        self._consent_version = consent_versions["informed_consent"]
+        self._clock = clock
+        self._policy = policy
+        self._zone = ZoneInfo(policy.timezone)
+
+    async def submit(self, caller: Caller, form: Form) -> Consultation:
+        """Make the consultation the form asks for, once however often it is sent.
+
+        Raises BadRequest naming the field, Forbidden for another's person or image, Conflict when
+        the doctor doesn't offer the mode or one is open with him already (C14).
+        """
+        self._check(form)
+        person = await self._people.get(caller.user, form.person)
+        now = self._clock.now()
+        today = now.astimezone(self._zone).date()
+        if needs_guardian_present(person, today, self._policy.people) and not form.guardian_present:
+            raise BadRequest.field("guardian_present", "6岁以下儿童问诊须监护人在场陪同")
+        doctor, price = await self._offer(form)
+        consultation = Consultation(
+            id=new_id(now),
+            request=form.request,
+            order_no=order_number(today, form.request),
+            room=f"r{form.request}",
+            mode=form.mode,
+            state=State.AWAITING_PAYMENT if price else State.AWAITING_DOCTOR,
+            patient=caller.user,
+            patient_name=caller.name,
+            doctor=doctor,
+            person=_snapshot(person, today),
+            seen_before=form.seen_before,
+            prior_diagnosis=form.prior_diagnosis,
+            guardian_present=form.guardian_present,
+            description=form.description,
+            images=form.images,
+            consent_version=form.consent_version,
+            price=price,
+            created_at=now,
+            waiting_since=None if price else now,
+        )
+        await self._images.claim_images(form.images, caller.user, consultation.room)
+        return await self._consultations.create(consultation)
+
+    def _check(self, form: Form) -> None:
+        """Hold the form against the hospital's numbers. Raises BadRequest naming the field."""
+        policy = self._policy.consultations
+        if not policy.description_min <= len(form.description.strip()) <= policy.description_max:
+            few, many = policy.description_min, policy.description_max
+            raise BadRequest.field("description", f"不能少于{few}个字，不多于{many}个字")
+        if len(form.images) > policy.images_max:
+            raise BadRequest.field("images", f"最多上传{policy.images_max}张图片")
+        if form.consent_version != self._consent_version:
+            raise BadRequest.field("consent_version", "请阅读并同意最新的《知情协议书》")
+        prior = form.seen_before or form.prior_diagnosis or form.images
+        if policy.require_prior_diagnosis and not prior:
+            raise BadRequest.field("prior_diagnosis", "复诊须填写既往诊断或上传病历图片")
+
+    async def _offer(self, form: Form) -> tuple[DoctorCard, int]:
+        """Find the doctor and his price. Raises Conflict when he doesn't offer the mode."""
+        doctor = await self._doctors.find(form.doctor)
+        if doctor is None:
+            raise BadRequest.field("doctor", "没有这位医生")
+        price = doctor.prices.of(form.mode)
+        if price is None:
+            raise Conflict("该医生未开通此问诊方式")
+        card = DoctorCard(
+            id=doctor.id,
+            name=doctor.name,
+            title=doctor.title.value,
+            department=doctor.department,
+            hospital=doctor.hospital,
+        )
+        return card, price
+
+
+def _snapshot(person: Person, today: date) -> PersonSnapshot:
+    age = age_on(person.birth_date, today)
+    return PersonSnapshot(id=person.id, name=person.name, sex=person.sex.value, age=age)

@@ -7,11 +7,11 @@ from care.accounts import Role
 from care.errors import BadRequest
 from care.rooms import FILE_KINDS, Kind, Message
 from realtime.gateway import payloads as p
-from realtime.gateway.connections import Connection
+from realtime.gateway.connections import Connection, Connections
+from realtime.gateway.sessions import Refresh, SessionGuard
 from realtime.gateway.table import Accepted, Command
 from realtime.rooms.consultations import ConsultationService
 from realtime.rooms.messages import MessageService
-from realtime.rooms.presence import PresenceService
 from realtime.rooms.rooms import RoomService
 
 DOCTOR = frozenset({Role.DOCTOR})
@@ -25,15 +25,18 @@ class Commands:
         rooms: RoomService,
         messages: MessageService,
         consultations: ConsultationService,
-        presence: PresenceService,
+        connections: Connections,
+        guard: SessionGuard,
     ) -> None:
         self._rooms = rooms
         self._messages = messages
         self._consultations = consultations
-        self._presence = presence
+        self._connections = connections
+        self._guard = guard
 
     def table(self) -> list[Command[Any]]:
         return [
+            Command("session:refresh", Refresh, self._guard.refresh, summary="A9"),
             Command("presence:set", p.SetPresence, self.set_presence, summary="R8"),
             Command("room:list", p.ListRooms, self.list_rooms, summary="R3"),
             Command("room:join", p.JoinRoom, self.join, summary="R2"),
@@ -51,8 +54,7 @@ class Commands:
         ]
 
     async def set_presence(self, at: Connection, asked: p.SetPresence) -> Mapping[str, Any]:
-        foreground = asked.state == "foreground"
-        await self._presence.set_state(at.caller, at.id, foreground=foreground)
+        self._connections.set_foreground(at, asked.state == "foreground")
         return {}
 
     async def list_rooms(self, at: Connection, asked: p.ListRooms) -> Mapping[str, Any]:

@@ -125,8 +125,9 @@ class Head:
 
     def after(self, message: Message) -> "Head":
         """Give the head once this message is in the log."""
-        newer = message.fence is not None and message.fence.version >= self.fence.version
-        fence = message.fence if newer and message.fence else self.fence
+        fence = message.fence
+        if fence is None or fence.version < self.fence.version:
+            fence = self.fence
         return Head(message.seq, message.hash, message.at, fence)
 
 

@@ -2,16 +2,20 @@
 
 Everything that arrives while a write is in flight is the next batch. A batch whose rooms are all
 different is one unordered `insert_many`: each message stands alone. A batch with several messages
-of one room is one transaction, since a hole in a run would break the order and the chain. When
-another process wrote first, the heads are read again and the batch goes on one message a room at a
-time, so a conflict costs only its own room. There is no timer: an idle log writes at once.
+of one room is one transaction, since a hole in a run would break the order and the chain. An entry
+leaves the queue only with its answer; when one got none (another process wrote first, the primary
+was lost) the next batch takes one message a room, so that a conflict costs only its own room.
+There is no timer: an idle log writes at once. docs/decisions/0005-group-commit.md has the reasons.
 """
 
 import asyncio
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
+from itertools import islice
 
+import pymongo
 import structlog
 from pymongo.errors import PyMongoError
 
@@ -23,14 +27,17 @@ from storage.messages import Messages
 BATCH_MAX = 500
 WAITING_MAX = 20_000
 HEADS_MAX = 20_000
-ATTEMPTS_MAX = 8
+ATTEMPT_SECONDS = 10.0
+PATIENCE_SECONDS = 15.0
+"""How long nothing may succeed: longer than a replica set takes to elect a primary."""
+RETRY_SECONDS = 0.2
 
 logger = structlog.get_logger(__name__)
 
 
 @dataclass(slots=True, eq=False)
 class Entry:
-    """A draft and the caller's wait for it."""
+    """A draft and the caller's wait for it, which the caller may have given up."""
 
     draft: Draft
     stored: "asyncio.Future[Message]"
@@ -49,39 +56,43 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
-class Numbered:
-    """A batch as it will be written: chained messages, later copies of them, and the refused."""
+class Placed:
+    """An entry with its place in the log, and the room's head right behind it."""
 
-    written: list[tuple[Entry, Message]]
-    copies: list[tuple[Entry, Entry]]
-    refused: list[Entry]
-    heads: dict[str, Head]
+    entry: Entry
+    message: Message
+    head: Head
 
 
-def number(entries: Iterable[Entry], heads: dict[str, Head], clock: Clock) -> Numbered:
-    """Give each draft its place after its room's head, in order of arrival."""
-    heads = dict(heads)
-    now = clock.now()
-    first: dict[tuple[str, str, str], Entry] = {}
-    result = Numbered([], [], [], heads)
+def place(
+    entries: Iterable[Entry], heads: Mapping[str, Head], now: datetime
+) -> tuple[list[Placed], list[Entry]]:
+    """Give each draft its place after its room's head, in order of arrival.
+
+    Returns the placed and those a fence shuts out. A second copy of a client id is in neither: it
+    waits for the first one's fate.
+    """
+    heads = {entry.draft.room: heads[entry.draft.room] for entry in entries}
+    seen: set[tuple[str, str, str]] = set()
+    placed: list[Placed] = []
+    shut_out: list[Entry] = []
     for entry in entries:
-        draft = entry.draft
-        if entry.key in first:
-            result.copies.append((entry, first[entry.key]))
-        elif not heads[draft.room].admits(draft):
-            result.refused.append(entry)
-        else:
-            first[entry.key] = entry
-            message = heads[draft.room].follow(draft, now)
-            heads[draft.room] = heads[draft.room].after(message)
-            result.written.append((entry, message))
-    return result
+        head = heads[entry.draft.room]
+        if not head.admits(entry.draft):
+            shut_out.append(entry)
+        elif entry.key not in seen:
+            seen.add(entry.key)
+            message = head.follow(entry.draft, now)
+            heads[message.room] = head.after(message)
+            placed.append(Placed(entry, message, heads[message.room]))
+    return placed, shut_out
 
 
 class MessageLog:
     """Append to rooms, durable before the future resolves.
 
-    `on_stored` gets each batch once it is durable, a room's messages in seq order.
+    `on_stored` gets each batch once it is durable, a room's messages in seq order, each with the
+    room's head behind it. `on_batch` gets the size and the seconds of each write.
     """
 
     def __init__(
@@ -97,18 +108,27 @@ class MessageLog:
         self._on_batch = on_batch
         self._waiting: deque[Entry] = deque()
         self._heads: OrderedDict[str, Head] = OrderedDict()
+        # by room, the ids of an insert that ended in an error: stored or not, nobody was told yet
+        self._unsure: dict[str, set[str]] = {}
+        self._batch_max = BATCH_MAX
         self._writer: asyncio.Task[None] | None = None
 
     @property
     def waiting(self) -> int:
-        """How many drafts wait for a write."""
+        """How many drafts wait for their answer."""
         return len(self._waiting)
+
+    @property
+    def rooms(self) -> int:
+        """How many rooms' heads are in memory."""
+        return len(self._heads)
 
     def append(self, draft: Draft) -> "asyncio.Future[Message]":
         """Accept a draft, in the order of the calls. Raises Unavailable when too many wait.
 
         The future gives the stored message, or the first one of the same client id; Closed when
-        the room takes nothing from this sender; Unavailable when the database is away.
+        the room takes nothing from this sender; Unavailable when the database is away, the message
+        then being stored or not. Who cancels it only stops waiting.
         """
         if len(self._waiting) >= WAITING_MAX:
             raise Unavailable
@@ -121,7 +141,7 @@ class MessageLog:
     def observe(self, message: Message) -> None:
         """Learn of another process's message, so that the next write here needn't collide."""
         head = self._heads.get(message.room)
-        if head is not None and message.seq == head.seq + 1:
+        if head is not None and message.seq == head.seq + 1 and message.prev == head.hash:
             self._heads[message.room] = head.after(message)
 
     async def close(self) -> None:
@@ -130,111 +150,137 @@ class MessageLog:
             await asyncio.wait([self._writer])
 
     async def _drain(self) -> None:
-        while self._waiting:
-            batch = [self._waiting.popleft() for _ in range(min(BATCH_MAX, len(self._waiting)))]
-            try:
-                await self._commit(batch)
-            except Exception as error:
-                if not isinstance(error, PyMongoError):
-                    logger.exception("message_batch_failed", size=len(batch))
-                else:
-                    logger.warning("message_batch_unavailable", error=type(error).__name__)
-                self._forget(batch)
-                for entry in batch:
-                    entry.refuse(Unavailable())
+        """Write until nothing waits, or until nothing succeeded for too long."""
+        loop = asyncio.get_running_loop()
+        progress, one_a_room = loop.time(), False
+        try:
+            while self._waiting and loop.time() - progress < PATIENCE_SECONDS:
+                batch = list(islice(self._waiting, self._batch_max))
+                part = _first_of_each_room(batch) if one_a_room else batch
+                settled = await self._attempt(part)
+                self._dequeue(batch, settled)
+                one_a_room = len(settled) < len(part)
+                if settled:
+                    progress = loop.time()
+        finally:
+            # given up or cancelled: later entries go too, or a sender's order would break (I4)
+            while self._waiting:
+                self._waiting.popleft().refuse(Unavailable())
 
-    async def _commit(self, batch: list[Entry]) -> None:
-        """Write the whole batch, however often another writer or a lost primary gets in between."""
-        pending, alone, failures = batch, False, 0
-        while pending:
-            part = _first_of_each_room(pending) if alone else pending
-            try:
+    def _dequeue(self, batch: Sequence[Entry], settled: set[Entry]) -> None:
+        """Take the settled out of the queue's front; the others keep their order (I4)."""
+        for _ in batch:
+            self._waiting.popleft()
+        self._waiting.extendleft(entry for entry in reversed(batch) if entry not in settled)
+
+    async def _attempt(self, part: Sequence[Entry]) -> set[Entry]:
+        """Write these entries, whatever goes wrong; return those that have their answer."""
+        settled: set[Entry] = set()
+        try:
+            with pymongo.timeout(ATTEMPT_SECONDS):
                 settled = await self._write(part)
-            except PyMongoError:
-                failures += 1
-                if failures == ATTEMPTS_MAX:
-                    raise
-                await asyncio.sleep(0.05 * 2**failures)
-                settled = set()
-            if len(settled) < len(part):
-                self._forget(part)
-                alone = True
-                settled |= await self._settle_known([e for e in part if e not in settled])
-            pending = [e for e in pending if e not in settled]
+            self._batch_max = min(2 * self._batch_max, BATCH_MAX)
+        except PyMongoError as error:
+            logger.warning("message_batch_failed", size=len(part), error=type(error).__name__)
+            await asyncio.sleep(RETRY_SECONDS)
+        except Exception as error:
+            # one draft can't be written; ever smaller batches find it and spare the others
+            self._batch_max = max(len(part) // 2, 1)
+            if len(part) == 1:
+                part[0].refuse(error)
+                settled = set(part)
+        self._forget(entry for entry in part if entry not in settled)
+        return settled
 
-    async def _write(self, part: list[Entry]) -> set[Entry]:
+    async def _write(self, part: Sequence[Entry]) -> set[Entry]:
         """Try to write these entries once; return those that have their answer."""
-        await self._load({e.draft.room for e in part})
-        numbered = number(part, self._heads, self._clock)
-        stored = await self._insert(numbered)
-        for entry, message in stored:
-            entry.resolve(message)
-        answered = {entry for entry, _ in stored}
-        for copy, first in numbered.copies:
-            if first in answered:
-                copy.resolve(first.stored.result())
-                answered.add(copy)
-        return answered | await self._refuse(numbered.refused)
+        placed, shut_out = await self._place(part)
+        settled = await self._insert(placed)
+        settled |= await self._settle_known([e for e in part if e not in settled])
+        # a fence that was to be written with this batch may not have been
+        doubtful = {p.message.room for p in placed if p.entry not in settled}
+        for entry in shut_out:
+            if entry not in settled and entry.draft.room not in doubtful:
+                entry.refuse(Closed())
+                settled.add(entry)
+        return settled
 
-    async def _insert(self, numbered: Numbered) -> list[tuple[Entry, Message]]:
-        """Insert in one write, move the heads on, and tell of what became durable."""
-        messages = [message for _, message in numbered.written]
-        if not messages:
-            return []
+    async def _place(self, part: Sequence[Entry]) -> tuple[list[Placed], list[Entry]]:
+        """Place the entries; shut out only by a fence that was read anew."""
+        await self._load(part)
+        placed, shut_out = place(part, self._heads, self._clock.now())
+        if shut_out:
+            self._forget(shut_out)
+            await self._load(part)
+            placed, shut_out = place(part, self._heads, self._clock.now())
+        return placed, shut_out
+
+    async def _insert(self, placed: Sequence[Placed]) -> set[Entry]:
+        """Insert in one write; move the heads on, answer and tell of what became durable."""
+        if not placed:
+            return set()
         loop = asyncio.get_running_loop()
         begun = loop.time()
-        failed: set[int] = set()
-        if len({m.room for m in messages}) == len(messages):
-            failed = await self._messages.insert_apart(messages)
-        elif not await self._messages.insert_together(messages):
-            failed = set(range(len(messages)))
-        stored = [pair for i, pair in enumerate(numbered.written) if i not in failed]
-        self._on_batch(len(stored), loop.time() - begun)
-        for _, message in stored:
-            self._heads[message.room] = self._heads[message.room].after(message)
-        self._on_stored([(m, self._heads[m.room]) for _, m in stored])
-        return stored
+        stored = await self._try_insert(placed)
+        seconds = loop.time() - begun
+        for done in stored:
+            self._heads[done.message.room] = done.head
+            self._unsure.pop(done.message.room, None)
+            done.entry.resolve(done.message)
+        self._announce([(done.message, done.head) for done in stored])
+        self._on_batch(len(stored), seconds)
+        return {done.entry for done in stored}
 
-    async def _refuse(self, refused: list[Entry]) -> set[Entry]:
-        """Answer those the fence shuts out, once the fence was read anew.
+    async def _try_insert(self, placed: Sequence[Placed]) -> Sequence[Placed]:
+        """Insert; return what is durable now. After an error nothing is known of any."""
+        messages = [p.message for p in placed]
+        try:
+            if len({m.room for m in messages}) == len(messages):
+                failed = await self._messages.insert_apart(messages)
+                return [p for i, p in enumerate(placed) if i not in failed]
+            return placed if await self._messages.insert_together(messages) else []
+        except BaseException:
+            for message in messages:
+                self._unsure.setdefault(message.room, set()).add(message.id)
+            raise
 
-        Another process may have moved it. A resend still gets its first answer (I3).
-        """
-        if not refused:
-            return set()
-        self._forget(refused)
-        await self._load({e.draft.room for e in refused})
-        shut_out = [e for e in refused if not self._heads[e.draft.room].admits(e.draft)]
-        known = await self._settle_known(shut_out)
-        for entry in shut_out:
-            if entry not in known:
-                entry.refuse(Closed())
-        return set(shut_out)
-
-    async def _settle_known(self, entries: list[Entry]) -> set[Entry]:
-        """Answer the entries whose client id is stored already with that first message."""
+    async def _settle_known(self, entries: Sequence[Entry]) -> set[Entry]:
+        """Answer the entries whose client id is stored already with that first message (I3)."""
         if not entries:
             return set()
-        found = await self._messages.sent_before(e.key for e in entries)
+        found = await self._messages.sent_before({e.key for e in entries})
         first = {(m.room, m.sender.id, m.client_id): m for m in found}
-        settled = [e for e in entries if e.key in first]
+        settled = {e for e in entries if e.key in first}
         for entry in settled:
             entry.resolve(first[entry.key])
-        # written by an attempt whose answer was lost: nobody has been told of it yet
-        ours = {e.draft.id for e in settled} & {m.id for m in found}
-        if ours:
-            await self._load({m.room for m in found})
-            self._on_stored([(m, self._heads[m.room]) for m in found if m.id in ours])
-        return set(settled)
+        await self._announce_found(found)
+        return settled
 
-    async def _load(self, rooms: set[str]) -> None:
-        """Have the heads of these rooms in memory."""
-        missing = rooms - self._heads.keys()
+    async def _announce_found(self, found: Sequence[Message]) -> None:
+        """Tell of messages that an attempt stored whose answer was lost."""
+        untold = [m for m in found if m.id in self._unsure.get(m.room, ())]
+        if untold:
+            heads = await self._messages.heads({m.room for m in untold})
+            for message in untold:
+                self._unsure[message.room].discard(message.id)
+            self._announce([(m, heads[m.room]) for m in untold])
+
+    def _announce(self, stored: Sequence[tuple[Message, Head]]) -> None:
+        try:
+            self._on_stored(stored)
+        except Exception:
+            # they are durable and acknowledged: receivers find the gap themselves (I5)
+            logger.exception("stored_messages_not_announced", size=len(stored))
+
+    async def _load(self, part: Iterable[Entry]) -> None:
+        """Have the heads of these entries' rooms in memory, the longest unused others dropped."""
+        rooms = {entry.draft.room for entry in part}
+        missing = [room for room in rooms if room not in self._heads]
         if missing:
             self._heads.update(await self._messages.heads(missing))
         for room in rooms:
             self._heads.move_to_end(room)
-        while len(self._heads) > max(HEADS_MAX, len(rooms)):
+        while len(self._heads) > HEADS_MAX:
             self._heads.popitem(last=False)
 
     def _forget(self, entries: Iterable[Entry]) -> None:

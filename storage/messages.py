@@ -121,7 +121,11 @@ class Messages:
         return True
 
     async def heads(self, rooms: Some[str]) -> dict[str, Head]:
-        """Read where these rooms' logs end; a room without messages has the empty head."""
+        """Read where these rooms' logs end; a room without messages has the empty head.
+
+        The last line is read before the fence: a fence that comes in between is one line ahead of
+        its head, so whoever writes behind that head meets a conflict, never an outdated fence.
+        """
         newest = _newest("last", project={"seq": 1, "hash": 1, "at": 1})
         fenced = _newest(
             "fenced", match={"fence.version": {"$gte": 0}},
@@ -162,12 +166,13 @@ class Messages:
         return await self._db.aggregate([{"$documents": documents}, *lookups])
 
     async def sent_before(self, keys: Iterable[tuple[str, str, str]]) -> list[Message]:
-        """Find the messages already stored under these (room, sender, client_id)."""
+        """Find the messages already stored under these (room, sender, client_id), by seq."""
         either = [
             {"room": room, "sender.id": sender, "client_id": client_id}
             for room, sender, client_id in keys
         ]
-        return [from_document(d) async for d in self._messages.find({"$or": either})]
+        found = self._messages.find({"$or": either}).sort("seq", ASCENDING)
+        return [from_document(d) async for d in found]
 
     async def one(self, room: str, seq: int) -> Message | None:
         document = await self._messages.find_one({"room": room, "seq": seq})
@@ -196,7 +201,7 @@ class Messages:
             return {}
         either = [{"room": room, "seq": {"$gt": seq}} for room, seq in marks.items()]
         spoken = {"kind": {"$in": _MEMBER_KINDS}, "sender.id": {"$ne": user}}
-        counted = [
+        counted: list[Document] = [
             {"$match": {"$or": either} | spoken},
             {"$group": {"_id": "$room", "n": {"$sum": 1}}},
         ]

@@ -1,0 +1,34 @@
+// The wire's words as a person reads them.
+
+export const CONNECTION = {
+  connecting: "连接中…",
+  connected: "已连接",
+  waiting: "连接已断开，正在重连…",
+  closed: "未连接",
+  refused: "登录已失效，请重新登录",
+};
+
+export const STATE = {
+  awaiting_payment: "待付款",
+  awaiting_doctor: "待接诊",
+  in_progress: "问诊中",
+  ended: "已结束",
+  cancelled: "已取消",
+  declined: "已退诊",
+  expired: "已过期",
+  refused_transfer: "已拒绝转诊",
+};
+
+export const OPEN = ["awaiting_payment", "awaiting_doctor", "in_progress"];
+
+export const BECAUSE = {
+  unpaid: "未付款将自动取消",
+  not_accepted: "未接诊将自动关闭",
+  no_reply: "医生未回复将自动关闭",
+  idle: "无新消息将自动结束",
+  time_up: "时长已满将结束",
+};
+
+export const SEX = { male: "男", female: "女" };
+
+export const TURN = { doctor: "待医生回复", patient: "待患者回复" };

@@ -1,4 +1,4 @@
-"""Node for the tests of JavaScript clients, and npm packages in a cache outside the tree."""
+"""Node for the tests of JavaScript clients, and npm packages in an untracked cache."""
 
 import asyncio
 import json
@@ -39,20 +39,25 @@ async def run_driver(driver: Path, *args: str, flags: tuple[str, ...] = ()) -> l
 
 
 def install(cache: Path) -> Path:
-    """Install package.json's exact versions with npm; give the folder that holds node_modules."""
-    folder = cache / "wenzhen-client-test"
-    folder.mkdir(parents=True, exist_ok=True)
-    wanted = (HERE / "package.json").read_text(encoding="utf-8")
-    there = folder / "package.json"
-    if there.exists() and there.read_text() == wanted and (folder / "node_modules").is_dir():
-        return folder
-    there.write_text(wanted)
+    """Install the exact versions of package-lock.json with npm, once; give the folder they are in.
+
+    Raises AssertionError with what npm said.
+    """
+    npm = need("npm")
+    cache.mkdir(parents=True, exist_ok=True)
+    lock = (HERE / "package-lock.json").read_bytes()
+    installed = cache / "installed-lock.json"
+    if installed.exists() and installed.read_bytes() == lock:
+        return cache
+    for name in ("package.json", "package-lock.json"):
+        shutil.copy(HERE / name, cache)
     done = subprocess.run(  # noqa: S603  # our own command, no shell
-        [need("npm"), "install", "--no-audit", "--no-fund", "--ignore-scripts"],
-        cwd=folder,
+        [npm, "ci", "--no-audit", "--no-fund", "--ignore-scripts"],
+        cwd=cache,
         capture_output=True,
         text=True,
         check=False,
     )
-    assert done.returncode == 0, f"npm install failed:\n{done.stderr}"
-    return folder
+    assert done.returncode == 0, f"npm ci failed:\n{done.stderr}"
+    installed.write_bytes(lock)
+    return cache

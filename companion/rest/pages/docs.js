@@ -74,11 +74,10 @@ function restGroups(document) {
 // What a client sends is what the server receives: AsyncAPI 3 tells it from the server's side.
 function socketOperation(key, spec, document) {
   const message = follow(spec.messages?.[0] ?? Object.values(follow(spec.channel, document).messages ?? {})[0], document);
-  const answer = spec.reply?.messages?.[0] && follow(spec.reply.messages[0], document);
-  const name = message.name ?? spec.title ?? key;
-  return operation(`socket-${key}`, [h("code", {}, name)],
-    spec.summary ?? message.summary ?? "",
-    shape("字段", message.payload, document), answer ? shape("确认", answer.payload, document) : null);
+  const roles = spec["x-roles"] ? `仅 ${spec["x-roles"].join("、")}` : "";
+  return operation(`socket-${key}`, [h("code", {}, message.name ?? key)],
+    [spec.summary ?? message.summary, roles].filter(Boolean).join(" · "),
+    fieldTable("字段", fieldsOf(message.payload, document)));
 }
 
 function socketGroups(document) {
@@ -101,7 +100,9 @@ async function part(title, key, address, groupsOf) {
   try {
     const answer = await fetch(address);
     if (!answer.ok) throw new Error(`${address} 回答 ${answer.status}`);
-    for (const [name, operations] of groupsOf(await answer.json())) {
+    const document = await answer.json();
+    if (document.info?.description) section.append(h("p", { class: "about" }, document.info.description));
+    for (const [name, operations] of groupsOf(document)) {
       if (!operations.length) continue;
       const id = `${key}-${name}`;
       section.append(h("h3", { id }, name), ...operations);

@@ -69,8 +69,22 @@ export class PatientView {
           h("p", { class: "hint" }, `${shortTime(c.created_at)} ${c.description}`)),
         h("div", { class: "buttons" },
           c.state === "awaiting_payment"
-            ? button("取消", guarded(this.#pane.tell, () => this.#act(c, "cancel")), "quiet")
+            ? this.#payment(c)
             : button("进入", () => this.#enter(c), "primary")))));
+  }
+
+  #payment(c) {
+    return [
+      button(`支付 ${money(c.price)}`, guarded(this.#pane.tell, () => this.#pay(c)), "primary"),
+      button("取消", guarded(this.#pane.tell, () => this.#act(c, "cancel")), "quiet"),
+    ];
+  }
+
+  async #pay({ id }) {
+    const { payment } = await this.#pane.api.post(`/consultations/${id}/pay`);
+    if (payment.provider !== "sandbox") throw new Error("请在小程序中完成支付");
+    await this.#pane.api.post(`/payments/sandbox/${payment.id}/succeed`);
+    await this.#load();
   }
 
   #enter(consultation) {
@@ -150,11 +164,7 @@ export class PatientView {
   async #submit(request) {
     const made = await this.#pane.api.post("/consultations", request);
     this.#keep(made);
-    if (made.state === "awaiting_payment") {
-      this.#pane.tell(`问诊已提交，待支付 ${money(made.price)}；本页不含收银台，可选择免费医生`);
-      this.#home();
-    } else {
-      this.#enter(made);
-    }
+    if (made.state === "awaiting_payment") this.#home();
+    else this.#enter(made);
   }
 }

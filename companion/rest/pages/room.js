@@ -33,6 +33,7 @@ export class Room extends EventTarget {
       "message:recalled": mine(({ seq }) => this.#recall(seq)),
       "message:read": mine(({ user, seq }) => this.#read(user, seq)),
       typing: mine(({ on }) => this.#typing(on)),
+      "presence:changed": ({ detail }) => this.#presence(detail),
       "room:updated": ({ detail }) => detail.id === this.id && this.#show(detail),
       state: ({ detail }) => detail === "connected" && this.join().catch(waitForReturn),
     };
@@ -148,6 +149,12 @@ export class Room extends EventTarget {
     this.typingUntil = on ? Date.now() + TYPING_MS : 0;
     this.#changed();
     if (on) setTimeout(() => this.#changed(), TYPING_MS);
+  }
+
+  #presence({ user, online }) {
+    const member = this.#member(user);
+    if (member) member.online = online;
+    this.#changed();
   }
 
   #show(snapshot) {

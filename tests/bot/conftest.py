@@ -1,0 +1,5 @@
+"""One server for the tests of this folder."""
+
+from tests.server import server
+
+__all__ = ["server"]

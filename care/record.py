@@ -31,6 +31,11 @@ def wire_time(at: datetime) -> str:
     return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
+def read_time(text: str) -> datetime:
+    """Read what `wire_time` wrote."""
+    return datetime.fromisoformat(text)
+
+
 def to_millisecond(at: datetime) -> datetime:
     """Cut to what MongoDB keeps, so that a record reads back equal to what was written."""
     return at.replace(microsecond=at.microsecond // 1000 * 1000)

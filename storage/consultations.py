@@ -121,6 +121,11 @@ class Consultations:
         document = await self._consultations.find_one(query)
         return from_document(document) if document else None
 
+    async def may_read(self, user: str, room: str) -> bool:
+        """Say whether the user is a member of the room: who may read its attachments (R6)."""
+        consultation = await self.of_room(room)
+        return consultation is not None and consultation.concerns(user)
+
     async def page(
         self, caller: Caller, states: list[State] | None, before: str | None, limit: int
     ) -> list[Consultation]:

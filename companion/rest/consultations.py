@@ -50,7 +50,7 @@ class ConsultationRoutes:
         self._consultations = consultations
         self._clock = clock
 
-    def table(self) -> list[Route]:
+    def routes(self) -> list[Route]:
         one = "/consultations/{id}"
         rows = [
             Route("POST", "/consultations", self.create, body=NewConsultation, roles=PATIENT,

@@ -13,7 +13,7 @@ class SandboxPaymentRoutes:
         self._payments = payments
         self._carrier = carrier
 
-    def table(self) -> list[Route]:
+    def routes(self) -> list[Route]:
         path = "/payments/sandbox/{payment}/succeed"
         says = "Let a sandbox payment succeed"
         return [Route("POST", path, self.succeed, public=True, summary=says, tag="payments")]

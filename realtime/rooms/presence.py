@@ -6,6 +6,7 @@ that dies takes its users offline with it.
 """
 
 import asyncio
+import contextlib
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -68,27 +69,39 @@ class PresenceService:
         self._lasting = timedelta(seconds=policy.heartbeat_seconds)
         self._fading = timedelta(seconds=policy.background_seconds)
         self._here: dict[str, _Here] = {}
+        self._moved: set[str] = set()
+        self._wake = asyncio.Event()
 
-    async def set_state(self, caller: Caller, connection: str, *, foreground: bool) -> None:
-        """Note that a connection came to the front or left it; a new one comes to the front."""
+    def seen(self, caller: Caller, connection: str, *, foreground: bool) -> None:
+        """Note that a connection opened, came to the front or left it."""
         here = self._here.setdefault(caller.user, _Here(caller))
         here.in_front[connection] = foreground
-        await self._refresh({caller.user: here})
+        self._note(caller.user)
 
-    async def closed(self, caller: Caller, connection: str) -> None:
-        """Note that a connection is gone."""
+    def gone(self, caller: Caller, connection: str) -> None:
+        """Note that a connection closed."""
         here = self._here.get(caller.user)
         if here is not None and here.in_front.pop(connection, None) is not None:
-            await self._refresh({caller.user: here})
+            self._note(caller.user)
+
+    def _note(self, user: str) -> None:
+        self._moved.add(user)
+        self._wake.set()
 
     async def run(self) -> None:
-        """Keep the online ones online and announce those that fade, while the process runs."""
+        """Write and announce who comes, goes and stays, for as long as the process runs."""
         while True:
-            await asyncio.sleep(TICK_SECONDS)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(TICK_SECONDS):
+                    await self._wake.wait()
+            self._wake.clear()
+            moved, self._moved = self._moved, set()
+            users = {u: self._here[u] for u in moved if u in self._here} | self._stale()
             try:
-                await self._refresh(self._stale())
+                await self._refresh(users)
             except Exception:
                 logger.exception("presence_failed")
+                self._moved |= moved
 
     def _stale(self) -> dict[str, _Here]:
         """Select whose end is near, or past and not yet announced."""

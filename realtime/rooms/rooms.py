@@ -41,10 +41,6 @@ class RoomService:
             raise Forbidden
         return consultation
 
-    async def may_read(self, user: str, room: str) -> bool:
-        consultation = await self._store.of_room(room)
-        return consultation is not None and consultation.concerns(user)
-
     async def join(self, room: str, caller: Caller, after_seq: int | None) -> dict[str, Any]:
         """Give the snapshot, and what was missed since `after_seq`, or else the newest page."""
         consultation = await self.enter(room, caller)

@@ -1,0 +1,191 @@
+"""The composition root: the one place that builds everything and joins ports to adapters."""
+
+import importlib.metadata
+import secrets as random
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import structlog
+from aiohttp import web
+from prometheus_client import CollectorRegistry
+from pymongo.errors import PyMongoError
+
+from companion.rest import kernel, openapi, pages
+from companion.rest.consultations import ConsultationRoutes
+from companion.rest.kernel import Route
+from companion.rest.notices import NoticeRoutes
+from companion.rest.payments import SandboxPaymentRoutes
+from companion.sandbox_payment import SandboxPayments
+from realtime import health, virtual
+from realtime.clock import SystemClock, VirtualClock
+from realtime.companion import Companion
+from realtime.core import Core
+from realtime.gateway import asyncapi
+from realtime.gateway.bus import Bus, LocalBus
+from realtime.gateway.commands import Commands
+from realtime.gateway.connections import Connections
+from realtime.gateway.dispatch import Dispatcher
+from realtime.gateway.events import EVENTS
+from realtime.gateway.limits import RateLimiter
+from realtime.gateway.metrics import Metrics
+from realtime.gateway.redis_bus import RedisBus
+from realtime.gateway.server import Gateway
+from realtime.gateway.sessions import SessionGuard
+from realtime.lifecycle import Background, bound_port, last_steps, listen, settle_memory, until_told
+from realtime.rooms.requests import RequestService
+from realtime.secrets import Secrets
+from realtime.settings import Settings
+from realtime.stores import Stores
+from storage.database import Database
+
+VERSION = importlib.metadata.version("wenzhen")
+
+logger = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Runtime:
+    """What the command line found out: the settings, the secrets, and where the servers are."""
+
+    settings: Settings
+    secrets: Secrets
+    mongo_uri: str
+    redis_url: str | None = None
+
+
+class Hub:
+    """One process of the hospital, built and not yet started."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        settings, policy = runtime.settings, runtime.settings.policy
+        node = random.token_hex(6)
+        registry = CollectorRegistry()
+        metrics = Metrics(registry)
+        self.settings = settings
+        self.clock = VirtualClock() if settings.virtual_clock else SystemClock()
+        self.database = Database(runtime.mongo_uri, settings.mongodb.database)
+        self.stores = Stores(self.database, runtime.secrets, self.clock, policy, node)
+        self.connections = Connections(settings.gateway.connections_per_user)
+        redis = runtime.redis_url
+        self.bus: Bus = RedisBus(redis, node, metrics) if redis else LocalBus()
+        self.companion = Companion(
+            self.stores, runtime.secrets, settings, self.clock, self.connections.close_session
+        )
+        files = self.companion.files
+        self.provider = SandboxPayments()
+        self.core = Core(
+            self.stores, self.clock, policy, self.connections, self.bus, files, files,
+            self.provider, registry,
+        )  # fmt: skip
+        self._join_gateway(metrics)
+        self.background = Background()
+        self.app = self._web(registry)
+        self.metrics = metrics
+
+    def _join_gateway(self, metrics: Metrics) -> None:
+        settings, tokens = self.settings.gateway, self.companion.tokens
+        self.guard = SessionGuard(
+            self.connections, tokens, self.clock, self.stores.sessions.revoked_among,
+            self.settings.policy.accounts, settings.sweep_seconds,
+        )  # fmt: skip
+        core = self.core
+        self.commands = Commands(
+            core.rooms, core.messages, core.consultations, self.connections, self.guard
+        ).table()
+        self.connections.watch(metrics)
+        metrics.measure_queues(lambda: sum(c.wire.queued_bytes for c in self.connections))
+        dispatcher = Dispatcher(self.commands, RateLimiter(settings.limits), metrics)
+        self.gateway = Gateway(
+            settings, dispatcher, tokens, self.connections, self.bus, self.clock, metrics
+        )
+
+    def routes(self) -> list[Route]:
+        """List every row of the REST table."""
+        core = self.core
+        requests = RequestService(
+            core.consultations, self.stores.people, self.stores.doctors, self.companion.files,
+            self.companion.consent_versions, self.clock, self.settings.policy,
+        )  # fmt: skip
+        rows = [
+            *self.companion.routes(),
+            *ConsultationRoutes(requests, core.consultations, self.clock).routes(),
+            *NoticeRoutes(self.stores.notices).routes(),
+        ]
+        if self.settings.demo:
+            rows += SandboxPaymentRoutes(self.stores.payments, core.carrier).routes()
+        return rows
+
+    def _web(self, registry: CollectorRegistry) -> web.Application:
+        app = web.Application(middlewares=[])
+        routes = self.routes()
+        kernel.mount(app, routes, self.companion.tokens)
+        self.gateway.attach(app)
+        health.mount(app, registry, self.ready)
+        pages.mount(app, demo=self.settings.demo)
+        _serve_document(app, "/asyncapi.json", asyncapi.document(self.commands, EVENTS, VERSION))
+        _serve_document(app, "/api/v1/openapi.json", openapi.document(routes, VERSION))
+        if isinstance(self.clock, VirtualClock):
+            virtual.mount(app, self.core.deadlines, self.clock)
+        return app
+
+    async def ready(self) -> bool:
+        """Say whether a primary takes writes."""
+        try:
+            await self.database.ping()
+        except PyMongoError:
+            return False
+        return True
+
+    async def start(self) -> None:
+        """Prepare the database and begin the background work."""
+        await self.stores.ensure_indexes()
+        if self.settings.demo:
+            await self.companion.load_demo()
+        await self.bus.start(self.core.relay.receive, self.core.delivery.missed)
+        core = self.core
+        self.background.start(
+            [
+                core.carrier.run(),
+                core.deadlines.run(),
+                core.presence.run(),
+                self.guard.run(),
+                self.metrics.watch_loop(),
+                self.companion.run(),
+            ]  # fmt: skip
+        )
+
+    async def stop(self) -> None:
+        """Take nothing new, finish what was accepted, and let go."""
+        await last_steps(
+            [
+                ("gateway", self.gateway.drain),
+                ("background", self.background.stop),
+                ("log", self.core.log.close),
+                ("bus", self.bus.close),
+                ("companion", self.companion.close),
+                ("database", self.database.close),
+            ]
+        )
+
+
+def _serve_document(app: web.Application, path: str, document: dict[str, object]) -> None:
+    body = kernel.to_json(document)
+
+    async def serve(_: web.Request) -> web.Response:
+        return web.Response(body=body, content_type="application/json")
+
+    app.router.add_get(path, serve)
+
+
+async def run(runtime: Runtime, on_ready: Callable[[str], None]) -> bool:
+    """Serve until told to stop; say whether it ended as told. Raises OSError for a taken port."""
+    hub = Hub(runtime)
+    server = runtime.settings.server
+    await hub.start()
+    runner = await listen(hub.app, server.host, server.port, reuse_port=server.reuse_port)
+    settle_memory()
+    on_ready(f"http://{server.host}:{bound_port(runner)}")
+    died = await until_told(hub.background.died)
+    await hub.stop()
+    await runner.cleanup()
+    return not died

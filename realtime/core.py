@@ -1,0 +1,84 @@
+"""The rooms' use cases, joined to what they are kept in and to the bus between nodes."""
+
+from prometheus_client import CollectorRegistry
+
+from care.payments import PaymentProvider
+from care.policy import Policy
+from care.ports import AttachmentClaims, Clock, FileUrls
+from realtime.gateway.bus import Bus, Fanout
+from realtime.gateway.connections import Connection, Connections
+from realtime.health import LogMetrics
+from realtime.relay import MessageRelay
+from realtime.rooms.carrier import Carrier
+from realtime.rooms.consultations import ConsultationService
+from realtime.rooms.deadlines import Deadlines
+from realtime.rooms.delivery import Delivery
+from realtime.rooms.messages import MessageService
+from realtime.rooms.presence import PresenceService
+from realtime.rooms.rooms import RoomService
+from realtime.rooms.views import MessageViews
+from realtime.stores import Stores
+from storage.log import MessageLog
+
+
+class PresenceWatch:
+    """Tells the presence of the gateway's connections."""
+
+    def __init__(self, presence: PresenceService) -> None:
+        self._presence = presence
+
+    def opened(self, connection: Connection, *, first: bool) -> None:  # noqa: ARG002 - a Watcher
+        self.foreground_changed(connection)
+
+    def closed(self, connection: Connection, *, last: bool) -> None:  # noqa: ARG002 - a Watcher
+        self._presence.gone(connection.caller, connection.id)
+
+    def foreground_changed(self, connection: Connection) -> None:
+        self._presence.seen(connection.caller, connection.id, foreground=connection.foreground)
+
+
+class Core:
+    def __init__(
+        self,
+        stores: Stores,
+        clock: Clock,
+        policy: Policy,
+        connections: Connections,
+        bus: Bus,
+        files: FileUrls,
+        claims: AttachmentClaims,
+        provider: PaymentProvider,
+        registry: CollectorRegistry,
+    ) -> None:
+        kept = stores.consultations
+        fanout = Fanout(connections, bus)
+        views = MessageViews(files)
+        # messages go to this node's sockets in their order, and to other nodes by the relay
+        delivery = Delivery(stores.messages, views, connections)
+        metrics = LogMetrics(registry)
+        self.log = MessageLog(stores.messages, clock, delivery.stored, metrics.batch)
+        metrics.watch(lambda: self.log.waiting, lambda: self.log.rooms)
+        self.relay = MessageRelay(bus, fanout, delivery, self.log)
+        delivery.relay_to(self.relay)
+        self.delivery = delivery
+
+        self.carrier = Carrier(
+            stores.outbox, kept, self.log, stores.payments, provider, stores.notices, fanout, clock
+        )
+        self.consultations = ConsultationService(
+            kept, stores.messages, stores.payments, provider, files, clock,
+            policy.consultations, self.carrier,
+        )  # fmt: skip
+        self.rooms = RoomService(
+            kept, stores.messages, stores.read_marks, stores.presence, views, fanout, policy
+        )
+        self.carrier.serve(self.consultations, self.rooms.announce)
+        self.messages = MessageService(
+            self.rooms, kept, self.log, stores.messages, stores.read_marks, claims, views,
+            delivery, fanout, clock, policy.messages,
+        )  # fmt: skip
+        self.presence = PresenceService(
+            stores.presence, stores.doctors, kept, fanout, clock, policy.presence
+        )
+        self.deadlines = Deadlines(kept, self.consultations, clock)
+        connections.watch(PresenceWatch(self.presence))

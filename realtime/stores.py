@@ -1,0 +1,55 @@
+"""Everything that is kept: one database, one object a collection."""
+
+from care.policy import Policy
+from care.ports import Clock
+from realtime.secrets import Secrets
+from storage.accounts import AccountStore
+from storage.audit import AuditTrail
+from storage.consultations import Consultations
+from storage.database import Database
+from storage.doctors import Doctors
+from storage.favourites import Favourites
+from storage.files import Files
+from storage.login_failures import LoginFailureStore
+from storage.messages import Messages
+from storage.notices import Notices
+from storage.outbox import Outbox
+from storage.payments import Payments
+from storage.people import People
+from storage.presence import Presence
+from storage.read_marks import ReadMarks
+from storage.reviews import Reviews
+from storage.sessions import SessionStore
+from storage.sms_codes import SmsCodeStore
+from storage.vault import Vault
+
+
+class Stores:
+    def __init__(
+        self, database: Database, secrets: Secrets, clock: Clock, policy: Policy, node: str
+    ) -> None:
+        self.database = database
+        self.vault = Vault({"1": secrets.data_key}, "1", secrets.index_key)
+        self.audit = AuditTrail(database, clock)
+        self.sessions = SessionStore(database)
+        self.accounts = AccountStore(database, self.vault, self.sessions)
+        self.login_failures = LoginFailureStore(database, policy.accounts)
+        self.sms_codes = SmsCodeStore(database, policy.accounts)
+        self.people = People(database, self.vault)
+        self.doctors = Doctors(database)
+        self.favourites = Favourites(database)
+        self.reviews = Reviews(database)
+        self.files = Files(database)
+        self.outbox = Outbox(database)
+        self.consultations = Consultations(database, self.outbox, self.people)
+        self.payments = Payments(database, self.outbox)
+        self.messages = Messages(database)
+        self.read_marks = ReadMarks(database)
+        self.notices = Notices(database)
+        self.presence = Presence(database, node, clock)
+
+    async def ensure_indexes(self) -> None:
+        """Make every collection and index that is missing; two processes may do so at once."""
+        for part in vars(self).values():
+            if hasattr(part, "ensure_indexes"):
+                await part.ensure_indexes()

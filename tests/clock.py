@@ -2,8 +2,8 @@
 
 from datetime import UTC, datetime, timedelta
 
-START = datetime(2026, 11, 22, 0, 0, tzinfo=UTC)
-"""08:00 in the hospital's zone."""
+START = datetime(2036, 11, 24, 0, 0, tzinfo=UTC)
+"""A Monday, 08:00 in the hospital. Far ahead, as the database drops old rows by its own clock."""
 
 
 class ManualClock:

@@ -363,7 +363,7 @@ async def test_a_write_is_finished_although_its_client_left(client: Client, shop
     assert runner.server is not None
     async with asyncio.timeout(5):
         # the server tells nobody that a connection is gone: look until it is
-        while runner.server.connections:
+        while runner.server.connections:  # noqa: ASYNC110 - nothing to wait on, see above
             await asyncio.sleep(0.01)
     shop.go_on.set()
     await asyncio.wait_for(shop.done.wait(), 5)

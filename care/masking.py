@@ -1,0 +1,11 @@
+"""How personal data is shown where its full value is not needed (P3)."""
+
+
+def mask_phone(phone: str) -> str:
+    """Show `134****5678`."""
+    return f"{phone[:3]}****{phone[-4:]}"
+
+
+def mask_id_card(id_card: str) -> str:
+    """Show `1101****5998`."""
+    return f"{id_card[:4]}****{id_card[-4:]}"

@@ -1,0 +1,32 @@
+"""What a user may change of the own account, and what must agree (A8)."""
+
+from datetime import date
+from typing import Any
+
+from care.accounts import Account
+from care.errors import BadRequest
+from care.id_cards import check_id_card
+
+
+def edit(account: Account, changes: dict[str, Any], today: date) -> Account:
+    """Return the account with the changes; an ID card brings its sex and birth date along.
+
+    Raises BadRequest where the ID card is wrong, a date lies ahead, or the two contradict.
+    """
+    id_card = changes.get("id_card", account.id_card)
+    if id_card is not None:
+        changes = {**changes, **_agreeing(id_card, changes)}
+    born = changes.get("birth_date")
+    if born is not None and date.fromisoformat(born) > today:
+        raise BadRequest.field("birth_date", "不能晚于今天")
+    return account.changed(**changes, version=account.version + 1)
+
+
+def _agreeing(id_card: str, changes: dict[str, Any]) -> dict[str, str]:
+    """Give what the card states. Raises BadRequest where the changes state something else."""
+    sex, born = check_id_card(id_card)
+    stated = {"sex": sex, "birth_date": born.isoformat()}
+    for field, value in stated.items():
+        if changes.get(field, value) != value:
+            raise BadRequest.field(field, "与身份证号不一致")
+    return stated

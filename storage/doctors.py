@@ -1,0 +1,162 @@
+"""The doctors collection: the directory's entry of each doctor, `_id` his account's (D1–D3, D6)."""
+
+import re
+from collections.abc import Collection as Some
+from datetime import datetime
+from typing import Any
+
+from pymongo import ASCENDING, DESCENDING, IndexModel
+
+from care.directory import Doctor, Order, Rank, Search
+from care.ports import Clock
+from storage.database import Database, Document, Session
+
+HEARTBEAT = "heartbeat"
+STORED_BESIDE = {"_id", "rating", "sources", "rank"}
+
+INDEXES = [
+    # the usual filters; a title alone is too common among doctors to be worth an index
+    IndexModel([("department", ASCENDING), ("title", ASCENDING)]),
+    # few of all doctors are online at a time, so this narrows best where it is asked for
+    IndexModel([("online_until", DESCENDING)]),
+]
+
+
+class Doctors:
+    """Keeps doctors. Text is looked for by scanning: a hospital has hundreds, not millions."""
+
+    def __init__(self, database: Database, node: str, clock: Clock) -> None:
+        self._doctors = database["doctors"]
+        self._node = node
+        self._clock = clock
+
+    async def ensure_indexes(self) -> None:
+        await self._doctors.create_indexes(INDEXES)
+
+    async def add(self, doctor: Doctor) -> None:
+        """Store a new doctor; one that is there stays as it is."""
+        document = _to_document(doctor)
+        await self._doctors.update_one(
+            {"_id": document.pop("_id")}, {"$setOnInsert": document}, upsert=True
+        )
+
+    async def find(self, doctor_id: str) -> Doctor | None:
+        found = await self._doctors.find_one({"_id": doctor_id})
+        return _to_doctor(found) if found else None
+
+    async def among(self, doctor_ids: Some[str]) -> dict[str, Doctor]:
+        """Give those of these that there are, by id."""
+        found = self._doctors.find({"_id": {"$in": list(doctor_ids)}})
+        return {d["_id"]: _to_doctor(d) async for d in found}
+
+    async def search(
+        self, search: Search, after: Rank | None, limit: int
+    ) -> list[tuple[Rank, Doctor]]:
+        """List who is found, best first, beginning behind `after`."""
+        steps: list[Document] = [
+            {"$match": _matching(search, self._clock.now())},
+            {"$set": {"rank": _score(search)}},
+            {"$match": _behind(after) if after else {}},
+            {"$sort": {"rank": DESCENDING, "consultation_count": DESCENDING, "_id": ASCENDING}},
+            {"$limit": limit},
+        ]
+        return [
+            (Rank(score=d["rank"], count=d["consultation_count"], id=d["_id"]), _to_doctor(d))
+            async for d in await self._doctors.aggregate(steps)
+        ]
+
+    async def keep_online(self, doctors: Some[str], until: datetime) -> None:
+        """Count these as online until then by this node's sockets."""
+        await self._online_by(self._node, doctors, until)
+
+    async def heard_from(self, doctor: str, until: datetime) -> bool:
+        """Count a doctor as online until then by his heartbeat; say whether there is such a one."""
+        return await self._online_by(HEARTBEAT, [doctor], until) == 1
+
+    async def _online_by(self, source: str, doctors: Some[str], until: datetime) -> int:
+        """Replace what one source says, and count how many doctors it is said of.
+
+        One is online as long as any source says so: that the last socket left one node takes
+        nobody away who is still on another.
+        """
+        others: Document = {
+            "$filter": {
+                "input": {"$ifNull": ["$sources", []]},
+                "cond": {
+                    "$and": [
+                        {"$ne": ["$$this.source", source]},
+                        {"$gt": ["$$this.until", self._clock.now()]},
+                    ]
+                },
+            }
+        }
+        said = [{"source": source, "until": until}]
+        result = await self._doctors.update_many(
+            {"_id": {"$in": list(doctors)}},
+            [
+                {"$set": {"sources": {"$concatArrays": [others, {"$literal": said}]}}},
+                {"$set": {"online_until": {"$max": "$sources.until"}}},
+            ],
+        )
+        return result.matched_count
+
+    async def count_consultation(self, session: Session, doctor: str) -> None:
+        """Count one more (D2), in the transaction of the change that makes it count."""
+        await self._doctors.update_one(
+            {"_id": doctor}, {"$inc": {"consultation_count": 1}}, session=session
+        )
+
+
+def _matching(search: Search, now: datetime) -> Document:
+    query: Document = {}
+    if search.department is not None:
+        query["department"] = search.department
+    if search.title is not None:
+        query["title"] = search.title.value
+    if search.online is not None:
+        live = {"$gt": now}
+        query["online_until"] = live if search.online else {"$not": live}
+    if search.text:
+        # the text is the user's: escaped, it is no pattern any more
+        words = {"$regex": re.escape(search.text), "$options": "i"}
+        query["$or"] = [{field: words} for field in ("name", "speciality", "diseases")]
+    return query
+
+
+def _score(search: Search) -> Any:
+    """Give the number a search is ordered by, as an expression over a doctor."""
+    if search.order is Order.RATING:
+        return "$rating"
+    if search.order is Order.COUNT:
+        return "$consultation_count"
+    recommended = {"$cond": ["$recommended", 1, 0]}
+    if not search.text:
+        return recommended
+    text = {"$literal": search.text}
+    named = {"$gte": [{"$indexOfCP": ["$name", text]}, 0]}
+    by_name = {"$cond": [{"$eq": ["$name", text]}, 4, {"$cond": [named, 2, 0]}]}
+    return {"$add": [by_name, recommended]}
+
+
+def _behind(after: Rank) -> Document:
+    same_score = {"rank": after.score}
+    same_count = {**same_score, "consultation_count": after.count}
+    return {
+        "$or": [
+            {"rank": {"$lt": after.score}},
+            {**same_score, "consultation_count": {"$lt": after.count}},
+            {**same_count, "_id": {"$gt": after.id}},
+        ]
+    }
+
+
+def _to_document(doctor: Doctor) -> Document:
+    """`rating` is kept to sort by: without reviews one stands behind all others."""
+    rating = -1 if doctor.rating is None else doctor.rating
+    fields = doctor.model_dump(exclude={"id"})
+    return {"_id": doctor.id, **fields, "title": doctor.title.value, "rating": rating}
+
+
+def _to_doctor(document: Document) -> Doctor:
+    fields = {k: v for k, v in document.items() if k not in STORED_BESIDE}
+    return Doctor(id=document["_id"], **fields)

@@ -42,10 +42,10 @@ def check_phone(phone: str) -> str:
 
 
 def check_name(name: str) -> str:
-    """Return a user name without the space around it. Raises ValueError."""
+    """Return a name without the space around it. Raises ValueError."""
     name = name.strip()
     if not (0 < len(name) <= 20 and name.isprintable()):
-        raise ValueError("用户名应为 1–20 个字符")
+        raise ValueError("应为 1–20 个字符")
     return name
 
 

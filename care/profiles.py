@@ -5,7 +5,7 @@ from typing import Any
 
 from care.accounts import Account
 from care.errors import BadRequest
-from care.id_cards import check_id_card
+from care.people import check_id_card, refuse_unborn
 
 
 def edit(account: Account, changes: dict[str, Any], today: date) -> Account:
@@ -15,18 +15,17 @@ def edit(account: Account, changes: dict[str, Any], today: date) -> Account:
     """
     id_card = changes.get("id_card", account.id_card)
     if id_card is not None:
-        changes = {**changes, **_agreeing(id_card, changes)}
-    born = changes.get("birth_date")
-    if born is not None and date.fromisoformat(born) > today:
-        raise BadRequest.field("birth_date", "不能晚于今天")
+        changes = {**changes, **_agreeing(id_card.upper(), changes)}
+    if "birth_date" in changes:
+        refuse_unborn(date.fromisoformat(changes["birth_date"]), today, "birth_date")
     return account.changed(**changes, version=account.version + 1)
 
 
 def _agreeing(id_card: str, changes: dict[str, Any]) -> dict[str, str]:
-    """Give what the card states. Raises BadRequest where the changes state something else."""
-    sex, born = check_id_card(id_card)
-    stated = {"sex": sex, "birth_date": born.isoformat()}
+    """Give the card and what it states. Raises BadRequest where the changes say otherwise."""
+    card = check_id_card(id_card)
+    stated = {"sex": card.sex.value, "birth_date": card.birth_date.isoformat()}
     for field, value in stated.items():
         if changes.get(field, value) != value:
             raise BadRequest.field(field, "与身份证号不一致")
-    return stated
+    return {"id_card": id_card, **stated}

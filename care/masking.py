@@ -9,3 +9,9 @@ def mask_phone(phone: str) -> str:
 def mask_id_card(id_card: str) -> str:
     """Show `1101****5998`."""
     return f"{id_card[:4]}****{id_card[-4:]}"
+
+
+def mask_card(card: str) -> str:
+    """Show a card number's ends, fewer of a short one."""
+    shown = 4 if len(card) >= 12 else 2
+    return f"{card[:shown]}****{card[-shown:]}"

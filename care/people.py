@@ -20,7 +20,7 @@ NAME_MAX = 30
 _ID_CARD = re.compile(r"[1-9][0-9]{16}[0-9X]")
 _WEIGHTS = [2 ** (17 - i) % 11 for i in range(17)]
 _CHECKS = "10X98765432"
-_SOCIAL_SECURITY_CARD = re.compile(r"[0-9A-Za-z]{5,32}")
+_SOCIAL_SECURITY_CARD = re.compile(r"[0-9A-Za-z]{8,32}")
 
 
 class Sex(StrEnum):
@@ -115,7 +115,7 @@ def check_person(person: Person, today: date, policy: PeoplePolicy) -> None:
     refuse_unborn(check_id_card(person.id_card).birth_date, today)
     card = person.social_security_card
     if card is not None and not _SOCIAL_SECURITY_CARD.fullmatch(card):
-        raise BadRequest.field("social_security_card", "社保卡号应为 5–32 位字母或数字")
+        raise BadRequest.field("social_security_card", "社保卡号应为 8–32 位字母或数字")
     if person.mobile is not None:
         _check_phone(person.mobile, "mobile")
     if person.guardian is not None:
@@ -127,20 +127,20 @@ def check_person(person: Person, today: date, policy: PeoplePolicy) -> None:
         raise BadRequest.field("guardian", f"{policy.adult_age}岁以下儿童须填写监护人")
 
 
-def check_claims(
-    person: Person,
-    today: date,
-    policy: PeoplePolicy,
-    *,
-    kind: Kind | None,
-    sex: Sex | None,
-    birth_date: date | None,
-) -> None:
-    """Refuse what the form says and the ID card doesn't. Raises BadRequest naming the field."""
+class Claims(Record):
+    """What a form says beside the ID card; what it leaves out is None."""
+
+    kind: Kind | None = None
+    sex: Sex | None = None
+    birth_date: date | None = None
+
+
+def check_claims(claims: Claims, person: Person, today: date, policy: PeoplePolicy) -> None:
+    """Refuse what the form says and the ID card doesn't (P2). Raises BadRequest with the field."""
     known = {
-        "sex": (sex, person.sex),
-        "birth_date": (birth_date, person.birth_date),
-        "kind": (kind, kind_on(person.birth_date, today, policy)),
+        "sex": (claims.sex, person.sex),
+        "birth_date": (claims.birth_date, person.birth_date),
+        "kind": (claims.kind, kind_on(person.birth_date, today, policy)),
     }
     for field, (given, true) in known.items():
         if given is not None and given != true:

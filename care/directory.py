@@ -108,3 +108,9 @@ class Review(Record):
     label: str | None = None
     text: str = ""
     at: datetime
+
+
+class Favourite(Record):
+    doctor: str
+    mark: str
+    """Sorts by the time it was made at."""

@@ -5,6 +5,8 @@ from datetime import datetime
 from pymongo import ASCENDING, DESCENDING, IndexModel
 from pymongo.errors import DuplicateKeyError
 
+from care.directory import Favourite
+from care.record import new_id
 from storage.database import Database, Document
 
 
@@ -15,15 +17,14 @@ class Favourites:
     async def ensure_indexes(self) -> None:
         # a user's list, newest first
         await self._favourites.create_indexes(
-            [IndexModel([("user", ASCENDING), ("at", DESCENDING), ("doctor", ASCENDING)])]
+            [IndexModel([("user", ASCENDING), ("mark", DESCENDING)])]
         )
 
     async def add(self, user: str, doctor: str, at: datetime) -> None:
-        """Mark a doctor; one marked before keeps its time."""
+        """Mark a doctor; one marked before keeps its place."""
+        document = {"_id": _key(user, doctor), "user": user, "doctor": doctor, "mark": new_id(at)}
         try:
-            await self._favourites.insert_one(
-                {"_id": _key(user, doctor), "user": user, "doctor": doctor, "at": at}
-            )
+            await self._favourites.insert_one(document)
         except DuplicateKeyError:
             return
 
@@ -36,17 +37,13 @@ class Favourites:
     async def count(self, user: str) -> int:
         return await self._favourites.count_documents({"user": user})
 
-    async def page(
-        self, user: str, after: tuple[datetime, str] | None, limit: int
-    ) -> list[tuple[datetime, str]]:
-        """List when which doctor was marked, newest first, beginning behind `after`."""
+    async def page(self, user: str, before: str | None, limit: int) -> list[Favourite]:
+        """List what a user marked, newest first, older than the mark `before`."""
         query: Document = {"user": user}
-        if after:
-            at, doctor = after
-            query["$or"] = [{"at": {"$lt": at}}, {"at": at, "doctor": {"$gt": doctor}}]
-        order = [("at", DESCENDING), ("doctor", ASCENDING)]
-        found = self._favourites.find(query).sort(order).limit(limit)
-        return [(d["at"], d["doctor"]) async for d in found]
+        if before:
+            query["mark"] = {"$lt": before}
+        found = self._favourites.find(query).sort("mark", DESCENDING).limit(limit)
+        return [Favourite(doctor=d["doctor"], mark=d["mark"]) async for d in found]
 
 
 def _key(user: str, doctor: str) -> str:

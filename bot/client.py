@@ -58,9 +58,11 @@ class Client:
             raise Broken(f"log-in was refused: {answer.status} {_message(answer.body)}")
         self._token = answer.body["access_token"]
 
-    async def call(self, method: str, path: str, payload: Any = None) -> Answer:
-        """Ask by REST; a POST carries an Idempotency-Key of its own."""
-        headers = {"Idempotency-Key": uuid.uuid4().hex} if method == "POST" else {}
+    async def call(
+        self, method: str, path: str, payload: Any = None, key: str | None = None
+    ) -> Answer:
+        """Ask by REST; a POST carries an Idempotency-Key, its own unless one is given."""
+        headers = {"Idempotency-Key": key or uuid.uuid4().hex} if method == "POST" else {}
         return await self._request(method, API + path, headers, json=payload)
 
     async def upload(self, upload: Upload) -> Answer:

@@ -22,7 +22,7 @@ from realtime.gateway.limits import RateLimiter
 from realtime.gateway.metrics import Metrics
 from realtime.gateway.table import Accepted, Answer, Command
 
-EVENT = re.compile(rb"2(\d{0,16})(.*)", re.DOTALL)
+EVENT = re.compile(rb"2(\d{0,16})(?!\d)(.*)", re.DOTALL)
 """An event of namespace `/`: the number to acknowledge it by, if any, then JSON."""
 
 UNKNOWN = "unknown"

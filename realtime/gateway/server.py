@@ -71,7 +71,7 @@ class Gateway(socketio.AsyncServer):  # type: ignore[misc]  # the library ships 
         self._clock = clock
         self._metrics = metrics
         self._live: dict[str, Connection] = {}
-        self._draining = False
+        self.draining = False
         super().__init__(
             serializer=Packet, async_handlers=False, logger=_LIBRARY, engineio_logger=_LIBRARY
         )
@@ -81,14 +81,14 @@ class Gateway(socketio.AsyncServer):  # type: ignore[misc]  # the library ships 
         app.router.add_get(f"/{socketio_path}/", self.handle_request)
 
     async def handle_request(self, request: web.Request) -> web.StreamResponse:
-        if self._draining:
+        if self.draining:
             return web.Response(status=503, headers={"Retry-After": "1"})
         response: web.StreamResponse = await self.eio.handle_request(request)
         return response
 
     async def drain(self) -> None:
         """Take nothing new, acknowledge what was accepted, and send everyone away."""
-        self._draining = True
+        self.draining = True
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._settings.drain_seconds):
                 await self._dispatcher.drain()
@@ -152,7 +152,7 @@ class Gateway(socketio.AsyncServer):  # type: ignore[misc]  # the library ships 
 
     async def _admit(self, socket: EngineSocket, auth: Any) -> Connection:
         """Check who this is. Raises a CareError that says why it is not let in."""
-        if self._draining:
+        if self.draining:
             raise Unavailable
         hello = parse(Auth, auth)
         caller = await self._tokens.verify(hello.token)

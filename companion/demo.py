@@ -1,0 +1,129 @@
+"""Load the demo data: each part once a database, also when several workers start together."""
+
+import hashlib
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from importlib.resources import files
+from typing import Any
+
+import yaml
+
+from care.accounts import Role
+from care.directory import Doctor, Prices, Title
+from care.errors import Conflict
+from care.people import Claims
+from care.record import Record
+from companion.accounts import Accounts
+from companion.people import PeopleService
+from storage.demo import DemoMarks
+from storage.doctors import Doctors
+from storage.names import Names
+
+
+@dataclass(frozen=True, slots=True)
+class DemoParts:
+    """What the data is loaded through: the same use cases that clients reach."""
+
+    accounts: Accounts
+    people: PeopleService
+    doctors: Doctors
+    departments: Names
+    hospitals: Names
+    marks: DemoMarks
+
+
+class DemoStaff(Record):
+    role: Role
+    phone: str
+    name: str
+
+
+class DemoDoctor(Record):
+    phone: str
+    name: str
+    title: Title
+    hospital: str
+    department: str
+    speciality: str
+    diseases: tuple[str, ...]
+    bio: str = ""
+    prices: Prices
+    recommended: bool
+
+
+class DemoPatient(Record):
+    phone: str
+    name: str
+    people: tuple[Mapping[str, Any], ...]
+
+
+class DemoData(Record):
+    password: str
+    hospitals: tuple[str, ...]
+    departments: tuple[str, ...]
+    staff: tuple[DemoStaff, ...]
+    doctors: tuple[DemoDoctor, ...]
+    patients: tuple[DemoPatient, ...]
+
+
+def read_data() -> DemoData:
+    """Read the file beside this one."""
+    text = (files("companion") / "demo_data.yaml").read_text("utf-8")
+    return DemoData.model_validate(yaml.safe_load(text))
+
+
+async def load_demo(parts: DemoParts, now: datetime) -> None:
+    """Load the parts that this database doesn't have yet.
+
+    Each may be loaded twice at once and adds nothing the second time. Once it is marked, what
+    people changed or deleted of it stays as they left it.
+    """
+    data = read_data()
+    for name, load in PARTS.items():
+        if not await parts.marks.has(name):
+            await load(parts, data)
+            await parts.marks.add(name, now)
+
+
+async def load_staff(parts: DemoParts, data: DemoData) -> None:
+    for member in data.staff:
+        await _account(parts, data, member.role, member.phone, member.name)
+
+
+async def load_directory(parts: DemoParts, data: DemoData) -> None:
+    await parts.hospitals.put(data.hospitals)
+    await parts.departments.put(data.departments)
+    for doctor in data.doctors:
+        account = await _account(parts, data, Role.DOCTOR, doctor.phone, doctor.name)
+        entry = Doctor(id=account, **{k: v for k, v in doctor if k != "phone"})
+        await parts.doctors.add(entry)
+
+
+async def load_patients(parts: DemoParts, data: DemoData) -> None:
+    for patient in data.patients:
+        account = await _account(parts, data, Role.PATIENT, patient.phone, patient.name)
+        for details in patient.people:
+            person_id = _same_id(patient.phone, details["name"])
+            await parts.people.add(account, person_id, details, Claims())
+
+
+PARTS: Mapping[str, Callable[[DemoParts, DemoData], Awaitable[None]]] = {
+    "staff": load_staff,
+    "directory": load_directory,
+    "patients": load_patients,
+}
+
+
+async def _account(parts: DemoParts, data: DemoData, role: Role, phone: str, name: str) -> str:
+    create = parts.accounts.create_staff
+    try:
+        return await create(role, phone, name, data.password, by="demo")
+    except Conflict:
+        # another worker made it between the look and the insert: now it is found
+        return await create(role, phone, name, data.password, by="demo")
+
+
+def _same_id(*parts: str) -> str:
+    """Give an id that every worker gives to the same thing."""
+    return hashlib.sha256("\n".join(("demo", *parts)).encode()).hexdigest()[:28]

@@ -117,13 +117,12 @@ class Hub:
 
     def _web(self, registry: CollectorRegistry) -> web.Application:
         app = web.Application(middlewares=[])
-        routes = self.routes()
+        routes = openapi.with_document(self.routes(), VERSION)
         kernel.mount(app, routes, self.companion.tokens)
         self.gateway.attach(app)
         health.mount(app, registry, self.ready)
         pages.mount(app, demo=self.settings.demo)
         _serve_document(app, "/asyncapi.json", asyncapi.document(self.commands, EVENTS, VERSION))
-        _serve_document(app, "/api/v1/openapi.json", openapi.document(routes, VERSION))
         if isinstance(self.clock, VirtualClock):
             virtual.mount(app, self.core.deadlines, self.clock)
         return app
@@ -151,7 +150,7 @@ class Hub:
                 self.guard.run(),
                 self.metrics.watch_loop(),
                 self.companion.run(),
-            ]  # fmt: skip
+            ]
         )
 
     async def stop(self) -> None:

@@ -7,11 +7,13 @@ from storage.accounts import AccountStore
 from storage.audit import AuditTrail
 from storage.consultations import Consultations
 from storage.database import Database
+from storage.demo import DemoMarks
 from storage.doctors import Doctors
 from storage.favourites import Favourites
 from storage.files import Files
 from storage.login_failures import LoginFailureStore
 from storage.messages import Messages
+from storage.names import Names
 from storage.notices import Notices
 from storage.outbox import Outbox
 from storage.payments import Payments
@@ -36,12 +38,15 @@ class Stores:
         self.login_failures = LoginFailureStore(database, policy.accounts)
         self.sms_codes = SmsCodeStore(database, policy.accounts)
         self.people = People(database, self.vault)
-        self.doctors = Doctors(database)
+        self.doctors = Doctors(database, node, clock)
+        self.demo_marks = DemoMarks(database)
+        self.departments = Names(database, "departments")
+        self.hospitals = Names(database, "hospitals")
         self.favourites = Favourites(database)
         self.reviews = Reviews(database)
         self.files = Files(database)
         self.outbox = Outbox(database)
-        self.consultations = Consultations(database, self.outbox, self.people)
+        self.consultations = Consultations(database, self.outbox, self.people, self.doctors)
         self.payments = Payments(database, self.outbox)
         self.messages = Messages(database)
         self.read_marks = ReadMarks(database)

@@ -12,6 +12,7 @@ from care.consultation import OPEN, Consultation, State
 from care.effects import Outgoing
 from care.errors import Conflict
 from storage.database import Database, Document, Session
+from storage.doctors import Doctors
 from storage.outbox import Outbox
 from storage.people import People
 
@@ -54,11 +55,14 @@ def from_document(document: Mapping[str, Any]) -> Consultation:
 class Consultations:
     """Keep consultations; each change takes its effects along in one transaction."""
 
-    def __init__(self, database: Database, outbox: Outbox, people: People) -> None:
+    def __init__(
+        self, database: Database, outbox: Outbox, people: People, doctors: Doctors
+    ) -> None:
         self._consultations = database["consultations"]
         self._run = database.run
         self._outbox = outbox
         self._people = people
+        self._doctors = doctors
 
     async def ensure_indexes(self) -> None:
         await self._consultations.create_indexes(INDEXES)
@@ -97,6 +101,8 @@ class Consultations:
             )
             if result.matched_count:
                 await self._outbox.add(session, outgoing)
+                if after.state is State.ENDED:
+                    await self._doctors.count_consultation(session, after.doctor.id)
             return bool(result.matched_count)
 
         return await self._run(work)

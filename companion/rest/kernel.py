@@ -220,9 +220,13 @@ def _parse_object(raw: bytes) -> dict[str, Any]:
     return cast(dict[str, Any], value)
 
 
+OPTIONS = orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_NON_STR_KEYS
+"""Times go through `_plain`; keys may be members of a StrEnum."""
+
+
 def to_json(value: Any) -> bytes:
     """Write an answer: records as objects, times as the wire has them."""
-    return orjson.dumps(value, default=_plain, option=orjson.OPT_PASSTHROUGH_DATETIME)
+    return orjson.dumps(value, default=_plain, option=OPTIONS)
 
 
 def _plain(value: Any) -> Any:

@@ -1,0 +1,102 @@
+"""The companion's use cases, joined to what they are kept in, and their rows of the REST table."""
+
+import asyncio
+from zoneinfo import ZoneInfo
+
+import structlog
+from companion.files import FileService
+from companion.rest.files import FileRoutes
+
+from care.ports import Clock
+from companion import consents
+from companion.accounts import Accounts
+from companion.demo import DemoParts, load_demo
+from companion.directory import Directory
+from companion.passwords import Passwords
+from companion.people import PeopleService
+from companion.rest.auth import AuthRoutes
+from companion.rest.consents import ConsentRoutes
+from companion.rest.directory import DirectoryRoutes
+from companion.rest.kernel import Route
+from companion.rest.people import PeopleRoutes
+from companion.sessions import OnRevoked, Sessions
+from companion.sms import SandboxSms
+from companion.sms_codes import SmsCodes
+from companion.tokens import AccessTokens, SigningKeys
+from realtime.secrets import Secrets
+from realtime.settings import Settings
+from realtime.stores import Stores
+
+DEMO_SMS_CODE = "246810"
+SWEEP_SECONDS = 600.0
+
+logger = structlog.get_logger(__name__)
+
+
+class Companion:
+    def __init__(
+        self,
+        stores: Stores,
+        secrets: Secrets,
+        settings: Settings,
+        clock: Clock,
+        on_revoked: OnRevoked,
+    ) -> None:
+        policy, zone = settings.policy, ZoneInfo(settings.policy.timezone)
+        self._stores = stores
+        self._clock = clock
+        self._policy = policy
+        self.consent_versions = consents.CURRENT
+        keys = SigningKeys(secrets.jwt_keys, secrets.jwt_current)
+        self.tokens = AccessTokens(keys, stores.sessions, clock, policy.accounts)
+        self.sessions = Sessions(
+            stores.sessions, stores.accounts, self.tokens, clock, policy.accounts, on_revoked
+        )
+        self.codes = SmsCodes(
+            stores.sms_codes, SandboxSms(), stores.vault, clock, policy.accounts, zone,
+            fixed_code=DEMO_SMS_CODE if settings.demo else None,
+        )  # fmt: skip
+        self.accounts = Accounts(
+            stores.accounts, stores.login_failures, self.sessions, self.codes, Passwords(),
+            stores.vault, stores.audit, clock, terms_version=consents.CURRENT["terms"],
+        )  # fmt: skip
+        self.people = PeopleService(
+            stores.people, stores.consultations, stores.audit, clock, policy.people, zone
+        )
+        self.directory = Directory(
+            stores.doctors, stores.favourites, stores.reviews, stores.departments,
+            stores.hospitals, clock, policy.presence,
+        )  # fmt: skip
+        self.files = FileService(
+            stores.files, stores.consultations, clock, policy.files, secrets.url_key
+        )
+
+    def routes(self) -> list[Route]:
+        """List the companion's rows."""
+        return [
+            *AuthRoutes(self.accounts, self.sessions, self.codes, self._policy.accounts).routes(),
+            *PeopleRoutes(self.people, self._clock, self._policy.people).routes(),
+            *ConsentRoutes(consents.load()).routes(),
+            *DirectoryRoutes(self.directory, self._clock).routes(),
+            *FileRoutes(self.files, self._clock, self._policy.files).routes(),
+        ]
+
+    async def load_demo(self) -> None:
+        """Load the demo data once (PROTOCOL.md, «Demo data»)."""
+        parts = DemoParts(
+            self.accounts, self.people, self._stores.doctors, self._stores.departments,
+            self._stores.hospitals, self._stores.demo_marks,
+        )  # fmt: skip
+        await load_demo(parts, self._clock.now())
+
+    async def run(self) -> None:
+        """Remove uploads nobody used, for as long as the process runs."""
+        while True:
+            await asyncio.sleep(SWEEP_SECONDS)
+            try:
+                await self.files.sweep(self._clock.now())
+            except Exception:
+                logger.exception("sweep_failed")
+
+    async def close(self) -> None:
+        await self.files.close()

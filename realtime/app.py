@@ -16,7 +16,7 @@ from companion.rest.kernel import Route
 from companion.rest.notices import NoticeRoutes
 from companion.rest.payments import SandboxPaymentRoutes
 from companion.sandbox_payment import SandboxPayments
-from realtime import health, virtual
+from realtime import health, load, virtual
 from realtime.clock import SystemClock, VirtualClock
 from realtime.companion import Companion
 from realtime.core import Core
@@ -69,13 +69,21 @@ class Hub:
         redis = runtime.redis_url
         self.bus: Bus = RedisBus(redis, node, metrics) if redis else LocalBus()
         self.companion = Companion(
-            self.stores, runtime.secrets, settings, self.clock, self.connections.close_session
+            self.stores,
+            runtime.secrets,
+            settings,
+            self.clock,
+            lambda session, _user: self.connections.close_session(session),
         )
         files = self.companion.files
         self.provider = SandboxPayments()
         self.core = Core(
             self.stores, self.clock, policy, self.connections, self.bus, files, files,
             self.provider, registry,
+        )  # fmt: skip
+        self.requests = RequestService(
+            self.core.consultations, self.stores.people, self.stores.doctors, files,
+            self.companion.consent_versions, self.clock, policy,
         )  # fmt: skip
         self._join_gateway(metrics)
         self.background = Background()
@@ -102,13 +110,9 @@ class Hub:
     def routes(self) -> list[Route]:
         """List every row of the REST table."""
         core = self.core
-        requests = RequestService(
-            core.consultations, self.stores.people, self.stores.doctors, self.companion.files,
-            self.companion.consent_versions, self.clock, self.settings.policy,
-        )  # fmt: skip
         rows = [
             *self.companion.routes(),
-            *ConsultationRoutes(requests, core.consultations, self.clock).routes(),
+            *ConsultationRoutes(self.requests, core.consultations, self.clock).routes(),
             *NoticeRoutes(self.stores.notices).routes(),
         ]
         if self.settings.demo:
@@ -123,9 +127,18 @@ class Hub:
         health.mount(app, registry, self.ready)
         pages.mount(app, demo=self.settings.demo)
         _serve_document(app, "/asyncapi.json", asyncapi.document(self.commands, EVENTS, VERSION))
+        if self.settings.demo:
+            load.mount(app, self._room_loader())
         if isinstance(self.clock, VirtualClock):
             virtual.mount(app, self.core.deadlines, self.clock)
         return app
+
+    def _room_loader(self) -> load.RoomLoader:
+        parts, stores = self.companion, self.stores
+        return load.RoomLoader(
+            stores.accounts, stores.doctors, parts.sessions, parts.people, self.requests,
+            self.core.consultations, self.clock,
+        )  # fmt: skip
 
     async def ready(self) -> bool:
         """Say whether a primary takes writes."""

@@ -1,0 +1,136 @@
+"""Test rooms for a demo server: `POST /test/load-data`, what `wenzhen dev load-data` calls.
+
+Each room is a text consultation in progress between a patient and a doctor of its own, made through
+the same use cases as any other, with tokens that outlast a long run.
+"""
+
+import asyncio
+import secrets
+from ipaddress import ip_address
+
+from aiohttp import web
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from care.accounts import Account, Caller, Role
+from care.consultation import Mode
+from care.directory import Doctor, Prices, Title
+from care.errors import Conflict
+from care.people import Claims
+from care.ports import Clock
+from care.record import DAY, new_id
+from companion.people import PeopleService
+from companion.sessions import Sessions
+from realtime.rooms.consultations import ConsultationService
+from realtime.rooms.requests import Form, RequestService
+from storage.accounts import AccountStore
+from storage.doctors import Doctors
+
+AT_ONCE = 8
+ID_CARD = "110101199003070417"
+
+
+class Asked(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    rooms: int = Field(ge=1, le=100)
+
+
+class RoomLoader:
+    def __init__(
+        self,
+        accounts: AccountStore,
+        doctors: Doctors,
+        sessions: Sessions,
+        people: PeopleService,
+        requests: RequestService,
+        consultations: ConsultationService,
+        clock: Clock,
+    ) -> None:
+        self._accounts = accounts
+        self._doctors = doctors
+        self._sessions = sessions
+        self._people = people
+        self._requests = requests
+        self._consultations = consultations
+        self._clock = clock
+        self._places = asyncio.Semaphore(AT_ONCE)
+
+    async def load(self, rooms: int) -> list[dict[str, str]]:
+        """Make that many rooms; give each one's ids and tokens."""
+        return list(await asyncio.gather(*(self._room() for _ in range(rooms))))
+
+    async def _room(self) -> dict[str, str]:
+        async with self._places:
+            patient, patient_token = await self._log_in(Role.PATIENT, "压测患者")
+            doctor, doctor_token = await self._log_in(Role.DOCTOR, "压测医生")
+            consultation = await self._consult(patient, doctor)
+        return {
+            "room": consultation[1],
+            "consultation": consultation[0],
+            "patient_token": patient_token,
+            "doctor_token": doctor_token,
+        }
+
+    async def _consult(self, patient: Caller, doctor: Caller) -> tuple[str, str]:
+        """Bring the two together; give the consultation's and the room's id."""
+        entry = Doctor(
+            id=doctor.user,
+            name=doctor.name,
+            title=Title.RESIDENT,
+            hospital="压测医院",
+            department="压测科",
+            prices=Prices(text=0),
+        )
+        await self._doctors.add(entry)
+        person = await self._people.add(
+            patient.user,
+            new_id(self._clock.now()),
+            {"name": "压测", "id_card": ID_CARD, "mobile": _phone()},
+            Claims(),
+        )
+        form = Form(
+            request=new_id(self._clock.now()),
+            doctor=doctor.user,
+            mode=Mode.TEXT,
+            person=person.id,
+            seen_before=True,
+            description="压力测试产生的图文问诊",
+            images=(),
+            consent_version="1",
+        )
+        made = await self._requests.submit(patient, form)
+        await self._consultations.accept(made.id, doctor)
+        return made.id, made.room
+
+    async def _log_in(self, role: Role, name: str) -> tuple[Caller, str]:
+        """Make an account without a password, and a session for a day."""
+        now = self._clock.now()
+        account = Account(id=new_id(now), role=role, name=name, phone=_phone(), created_at=now)
+        try:
+            await self._accounts.add(account)
+        except Conflict:
+            # the phone is taken; another will be free
+            return await self._log_in(role, name)
+        grant = await self._sessions.open(account, access_seconds=DAY)
+        # the session's own id matters to sockets only, which come with the token
+        caller = Caller(account.id, role, name, session="", expires_at=now)
+        return caller, grant.access_token
+
+
+def _phone() -> str:
+    return f"199{secrets.randbelow(10**8):08d}"
+
+
+def mount(app: web.Application, loader: RoomLoader) -> None:
+    """Serve `POST /test/load-data` to this machine alone."""
+
+    async def load(request: web.Request) -> web.Response:
+        if request.remote is None or not ip_address(request.remote).is_loopback:
+            return web.json_response({"code": "forbidden"}, status=403)
+        try:
+            asked = Asked.model_validate_json(await request.read())
+        except ValidationError:
+            return web.json_response({"code": "bad_request", "fields": ["rooms"]}, status=400)
+        return web.json_response({"items": await loader.load(asked.rooms)})
+
+    app.router.add_post("/test/load-data", load)

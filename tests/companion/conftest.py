@@ -110,11 +110,16 @@ class Api:
         self._phone = phone
 
     async def call(
-        self, method: str, path: str, body: Any = None, token: str | None = None
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        token: str | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> Answer:
-        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        bearer = {"Authorization": f"Bearer {token}"} if token else {}
         async with self._client.request(
-            method, f"/api/v1/{path}", json=body, headers=headers
+            method, f"/api/v1/{path}", json=body, headers={**bearer, **(headers or {})}
         ) as response:
             content = await response.json(content_type=None) if response.status != 204 else {}
             return Answer(response.status, response.headers, content)

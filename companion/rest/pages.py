@@ -7,6 +7,8 @@ from typing import Any
 
 from aiohttp import web
 
+from companion.demo import read_data
+
 FOLDER = Path(__file__).with_name("pages")
 PAGES: Mapping[str, str] = {"/": "index.html", "/docs": "docs.html"}
 TYPES: Mapping[str, str] = {
@@ -25,19 +27,6 @@ HEADERS: Mapping[str, str] = {
     # asked again each time, and answered 304: a new version is there at once
     "Cache-Control": "no-cache",
 }
-DEMO_PASSWORD = "wenzhen-2026"  # noqa: S105  # printed on the page, on purpose
-DEMO_ACCOUNTS = (
-    ("patient", "问诊小白", "13800000001"),
-    ("patient", "问诊小黑", "13800000002"),
-    ("doctor", "小傅", "13900000001"),
-    ("doctor", "皇甫谧", "13900000002"),
-    ("doctor", "华佗", "13900000003"),
-    ("doctor", "神农", "13900000004"),
-    ("pharmacist", "药师", "13700000001"),
-    ("operator", "运营", "13600000001"),
-    ("admin", "管理员", "13500000001"),
-)
-
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -71,13 +60,23 @@ def _file(path: Path) -> Handler:
 
 
 def _demo(*, demo: bool) -> Handler:
-    accounts = [
-        {"role": role, "name": name, "phone": phone, "password": DEMO_PASSWORD}
-        for role, name, phone in (DEMO_ACCOUNTS if demo else ())
-    ]
-    answer: Mapping[str, Any] = {"demo": demo, "accounts": accounts}
+    answer: Mapping[str, Any] = {"demo": demo, "accounts": _accounts() if demo else []}
 
     async def serve(_request: web.Request) -> web.StreamResponse:
         return web.json_response(answer, headers={"Cache-Control": "no-cache"})
 
     return serve
+
+
+def _accounts() -> list[Mapping[str, str]]:
+    """List whom the demo data knows, with the password that is no secret there."""
+    data = read_data()
+    people = [
+        *(("patient", patient.name, patient.phone) for patient in data.patients),
+        *(("doctor", doctor.name, doctor.phone) for doctor in data.doctors),
+        *((staff.role.value, staff.name, staff.phone) for staff in data.staff),
+    ]
+    return [
+        {"role": role, "name": name, "phone": phone, "password": data.password}
+        for role, name, phone in people
+    ]

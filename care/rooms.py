@@ -102,9 +102,9 @@ class Head:
     at: datetime | None = None
     fence: Fence = field(default_factory=lambda: Fence(0, (), ()))
 
-    def admits(self, draft: Draft) -> bool:
-        """Say whether the fence in force lets this sender write; the system always may."""
-        return draft.sender.id == SYSTEM.id or draft.sender.id in self.fence.writers
+    def admits(self, line: Draft | Message) -> bool:
+        """Say whether the fence in force lets its sender write; the system always may."""
+        return line.sender.id == SYSTEM.id or line.sender.id in self.fence.writers
 
     def follow(self, draft: Draft, now: datetime) -> Message:
         """Chain the draft to this head; its time never runs backwards in a room."""

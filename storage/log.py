@@ -1,10 +1,9 @@
 """The message log: group commit, dense order, once for each client id (I1–I4, I7).
 
-Everything that arrives while a write is in flight is the next batch. A batch whose rooms are all
-different is one unordered `insert_many`: each message stands alone. A batch with several messages
-of one room is one transaction, since a hole in a run would break the order and the chain. An entry
-leaves the queue only with its answer; when one got none (another process wrote first, the primary
-was lost) the next batch takes one message a room, so that a conflict costs only its own room.
+Everything that arrives while a write is in flight is the next batch, one ordered `insert_many`: it
+stops at the first conflict, so a room never gets a hole. An entry leaves the queue only with its
+answer. When one got none (another process wrote first, the primary was lost) the next batch takes
+one message a room, unordered, so that a room two processes fight for doesn't hold up the others.
 There is no timer: an idle log writes at once. docs/decisions/0005-group-commit.md has the reasons.
 """
 
@@ -197,7 +196,7 @@ class MessageLog:
         placed, shut_out = await self._place(part)
         settled = await self._insert(placed)
         settled |= await self._settle_known([e for e in part if e not in settled])
-        # a fence that was to be written with this batch may not have been
+        # a fence of this batch that wasn't written shuts nobody out
         doubtful = {p.message.room for p in placed if p.entry not in settled}
         for entry in shut_out:
             if entry not in settled and entry.draft.room not in doubtful:
@@ -235,14 +234,12 @@ class MessageLog:
         """Insert; return what is durable now. After an error nothing is known of any."""
         messages = [p.message for p in placed]
         try:
-            if len({m.room for m in messages}) == len(messages):
-                failed = await self._messages.insert_apart(messages)
-                return [p for i, p in enumerate(placed) if i not in failed]
-            return placed if await self._messages.insert_together(messages) else []
+            left_out = await self._messages.insert(messages)
         except BaseException:
             for message in messages:
                 self._unsure.setdefault(message.room, set()).add(message.id)
             raise
+        return [p for i, p in enumerate(placed) if i not in left_out]
 
     async def _settle_known(self, entries: Sequence[Entry]) -> set[Entry]:
         """Answer the entries whose client id is stored already with that first message (I3)."""

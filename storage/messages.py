@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from pymongo import ASCENDING, DESCENDING, IndexModel, WriteConcern
-from pymongo.errors import BulkWriteError, OperationFailure
+from pymongo import ASCENDING, DESCENDING, IndexModel
+from pymongo.errors import BulkWriteError
 
 from care.rooms import MEMBER_KINDS, Activity, Fence, Head, Kind, Message, Sender
 from storage.database import Database, Document
@@ -88,37 +88,23 @@ class Messages:
     def __init__(self, database: Database) -> None:
         self._db = database.db
         self._messages = database["messages"]
-        # inside a transaction the write concern is the transaction's, never the collection's
-        self._in_transaction = self._messages.with_options(write_concern=WriteConcern())
-        self._transaction = database.transaction
 
     async def ensure_indexes(self) -> None:
         await self._messages.create_indexes(INDEXES)
 
-    async def insert_apart(self, messages: Sequence[Message]) -> set[int]:
-        """Insert messages of different rooms; return the positions that met a duplicate key."""
-        documents = [to_document(m) for m in messages]
-        try:
-            await self._messages.insert_many(documents, ordered=False)
-        except BulkWriteError as error:
-            return duplicate_positions(error)
-        return set()
+    async def insert(self, messages: Sequence[Message]) -> set[int]:
+        """Insert in one write; return the positions left out since another writer was first.
 
-    async def insert_together(self, messages: Sequence[Message]) -> bool:
-        """Insert all messages or none; return False when another writer was there first."""
-        documents = [to_document(m) for m in messages]
+        Messages of different rooms stand alone. Where a room has several the write stops at the
+        first conflict, for a hole in a room would break its order and its chain.
+        """
+        ordered = len({m.room for m in messages}) < len(messages)
         try:
-            async with self._transaction() as session:
-                await self._in_transaction.insert_many(documents, ordered=False, session=session)
+            await self._messages.insert_many([to_document(m) for m in messages], ordered=ordered)
         except BulkWriteError as error:
-            duplicate_positions(error)
-            return False
-        except OperationFailure as error:
-            # a write conflict, or the whole transaction given up by the server: none is stored
-            if not error.has_error_label("TransientTransactionError"):
-                raise
-            return False
-        return True
+            met = duplicate_positions(error)
+            return set(range(min(met), len(messages))) if ordered else met
+        return set()
 
     async def heads(self, rooms: Some[str]) -> dict[str, Head]:
         """Read where these rooms' logs end; a room without messages has the empty head.

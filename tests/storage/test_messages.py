@@ -1,4 +1,3 @@
-import asyncio
 from dataclasses import replace
 from typing import Any
 
@@ -9,7 +8,7 @@ from pymongo.errors import BulkWriteError, PyMongoError
 
 from care.rooms import Activity, Draft, Fence, Head, Kind, Message, find_break
 from storage.database import Database
-from storage.messages import Messages, duplicate_positions, to_document
+from storage.messages import Messages, duplicate_positions
 from tests.storage.rooms import (
     BOTH,
     DOCTOR,
@@ -32,7 +31,7 @@ async def messages(database: Database) -> Messages:
 
 async def stored(messages: Messages, *drafts: Draft) -> list[Message]:
     run = chain(*drafts)
-    assert await messages.insert_together(run)
+    assert await messages.insert(run) == set()
     return run
 
 
@@ -83,53 +82,38 @@ async def test_a_taken_place_costs_only_its_own_room(messages: Messages) -> None
     await stored(messages, fence("b"))
     three = [*chain(fence("a")), *chain(fence("b")), *chain(fence("c"))]
 
-    assert await messages.insert_apart(three) == {1}
+    assert await messages.insert(three) == {1}
     assert [seqs(await messages.after(room, 0, 10)) for room in "abc"] == [[1], [1], [1]]
 
 
 async def test_a_second_message_of_one_client_id_is_not_stored(messages: Messages) -> None:
     """I3"""
     run = chain(fence("r"), text("r", client_id="c"), text("r", client_id="c"))
-    await messages.insert_together(run[:2])
+    await messages.insert(run[:2])
 
-    assert await messages.insert_apart(run[2:]) == {0}
-    assert not await messages.insert_together(run[2:])
+    assert await messages.insert(run[2:]) == {0}
 
 
-async def test_a_run_that_meets_a_taken_place_leaves_nothing(messages: Messages) -> None:
-    """I2: half of a run would be a hole."""
+async def test_a_run_that_meets_a_taken_place_stops_there(messages: Messages) -> None:
+    """I2: what came after it would leave a hole."""
     await stored(messages, fence("a"), text("a"))
     run = [*chain(fence("b"), text("b")), *chain(fence("a"), text("a"), text("a"))]
 
-    assert not await messages.insert_together(run)
-    assert len(await messages.after("a", 0, 10)) == 2
-    assert await messages.after("b", 0, 10) == []
+    assert await messages.insert(run) == {2, 3, 4}
+    assert seqs(await messages.after("a", 0, 10)) == [1, 2]
+    assert seqs(await messages.after("b", 0, 10)) == [1, 2]
 
 
-async def test_a_run_that_meets_one_in_flight_leaves_nothing(
-    database: Database, messages: Messages
+async def test_a_run_of_a_room_stops_where_another_writer_is_in_between(
+    messages: Messages,
 ) -> None:
     """I2"""
-    first, second = chain(fence("r"), text("r")), chain(fence("r"), text("r"))
-    async with database.transaction() as session:
-        documents = [to_document(m) for m in first]
-        await database.db["messages"].insert_many(documents, session=session)
-        assert not await messages.insert_together(second)
+    first = chain(fence("r"), text("r"))
+    second = chain(fence("r"), text("r"), text("r"), text("r"))
+    await messages.insert(first)
 
+    assert await messages.insert(second[1:]) == {0, 1, 2}
     assert await messages.after("r", 0, 10) == first
-
-
-async def test_a_single_message_waits_for_a_run_in_flight(
-    database: Database, messages: Messages
-) -> None:
-    """I2"""
-    run, single = chain(fence("r"), text("r")), chain(fence("r"))
-    async with database.transaction() as session:
-        documents = [to_document(m) for m in run]
-        await database.db["messages"].insert_many(documents, session=session)
-        late = asyncio.create_task(messages.insert_apart(single))
-
-    assert await late == {0}
 
 
 async def test_an_error_that_is_no_conflict_is_raised() -> None:

@@ -31,7 +31,6 @@ from realtime.gateway.metrics import Metrics
 from realtime.gateway.redis_bus import RedisBus
 from realtime.gateway.server import Gateway
 from realtime.gateway.sessions import SessionGuard
-from realtime.gateway.settings import GatewaySettings, Limits, Rate
 from realtime.lifecycle import Background, bound_port, last_steps, listen, settle_memory, until_told
 from realtime.rooms.requests import RequestService
 from realtime.secrets import Secrets
@@ -66,8 +65,7 @@ class Hub:
         self.clock = VirtualClock() if settings.virtual_clock else SystemClock()
         self.database = Database(runtime.mongo_uri, settings.mongodb.database)
         self.stores = Stores(self.database, runtime.secrets, self.clock, policy, node)
-        self.gateway_settings = _gateway_settings(settings)
-        self.connections = Connections(self.gateway_settings.connections_per_user)
+        self.connections = Connections(settings.gateway.connections_per_user)
         redis = runtime.redis_url
         self.bus: Bus = RedisBus(redis, node, metrics) if redis else LocalBus()
         self.companion = Companion(
@@ -93,7 +91,7 @@ class Hub:
         self.metrics = metrics
 
     def _join_gateway(self, metrics: Metrics) -> None:
-        settings, tokens = self.gateway_settings, self.companion.tokens
+        settings, tokens = self.settings.gateway, self.companion.tokens
         self.guard = SessionGuard(
             self.connections, tokens, self.clock, self.stores.sessions.revoked_among,
             self.settings.policy.accounts, settings.sweep_seconds,
@@ -180,25 +178,6 @@ class Hub:
                 ("database", self.database.close),
             ]
         )
-
-
-def _gateway_settings(settings: Settings) -> GatewaySettings:
-    server, limits = settings.server, settings.limits
-    return GatewaySettings(
-        origins=server.allowed_origins,
-        ping_interval_seconds=int(server.ping_interval_seconds),
-        ping_timeout_seconds=int(server.ping_timeout_seconds),
-        connect_seconds=server.connect_seconds,
-        frame_max_bytes=server.frame_max_bytes,
-        outbound_max_bytes=server.outbound_max_bytes,
-        outstanding_max=server.outstanding_max,
-        limits=Limits(
-            default=Rate(burst=limits.default.burst, per_second=limits.default.rate),
-            commands={
-                name: Rate(burst=b.burst, per_second=b.rate) for name, b in limits.commands.items()
-            },
-        ),
-    )
 
 
 def _serve_document(app: web.Application, path: str, document: dict[str, object]) -> None:

@@ -4,19 +4,20 @@ import asyncio
 from zoneinfo import ZoneInfo
 
 import structlog
-from companion.files import FileService
-from companion.rest.files import FileRoutes
 
 from care.ports import Clock
 from companion import consents
 from companion.accounts import Accounts
 from companion.demo import DemoParts, load_demo
 from companion.directory import Directory
+from companion.files import FileService
 from companion.passwords import Passwords
 from companion.people import PeopleService
+from companion.probe.inspector import Inspector
 from companion.rest.auth import AuthRoutes
 from companion.rest.consents import ConsentRoutes
 from companion.rest.directory import DirectoryRoutes
+from companion.rest.files import FileRoutes
 from companion.rest.kernel import Route
 from companion.rest.people import PeopleRoutes
 from companion.sessions import OnRevoked, Sessions
@@ -67,9 +68,11 @@ class Companion:
             stores.doctors, stores.favourites, stores.reviews, stores.departments,
             stores.hospitals, clock, policy.presence,
         )  # fmt: skip
+        self.inspector = Inspector(policy.files)
         self.files = FileService(
-            stores.files, stores.consultations, clock, policy.files, secrets.url_key
-        )
+            stores.files, self.inspector, stores.consultations, clock, policy.files,
+            secrets.url_key,
+        )  # fmt: skip
 
     def routes(self) -> list[Route]:
         """List the companion's rows."""
@@ -78,7 +81,7 @@ class Companion:
             *PeopleRoutes(self.people, self._clock, self._policy.people).routes(),
             *ConsentRoutes(consents.load()).routes(),
             *DirectoryRoutes(self.directory, self._clock).routes(),
-            *FileRoutes(self.files, self._clock, self._policy.files).routes(),
+            *FileRoutes(self.files, self._clock, self._policy.files).table(),
         ]
 
     async def load_demo(self) -> None:
@@ -99,4 +102,4 @@ class Companion:
                 logger.exception("sweep_failed")
 
     async def close(self) -> None:
-        await self.files.close()
+        await self.inspector.close()

@@ -15,12 +15,13 @@ class Rate(Section):
 
 
 class Limits(Section):
-    default: Rate = Rate(burst=40, per_second=20)
+    default: Rate = Rate(burst=200, per_second=50)
     commands: Mapping[str, Rate] = {
-        "message:send": Rate(burst=40, per_second=10),
-        "typing:set": Rate(burst=10, per_second=2),
-        "message:search": Rate(burst=5, per_second=1),
-        "call:candidate": Rate(burst=200, per_second=50),
+        # far above any person, below what one client needs to slow the log down for others
+        "message:send": Rate(burst=1500, per_second=300),
+        "typing:set": Rate(burst=30, per_second=10),
+        "message:search": Rate(burst=20, per_second=5),
+        "call:candidate": Rate(burst=400, per_second=100),
     }
 
 
@@ -34,7 +35,7 @@ class GatewaySettings(Section):
     bad_frames_max: PositiveInt = 10
     outbound_max_bytes: PositiveInt = 1_048_576
     goodbye_seconds: PositiveFloat = 2
-    connections_per_user: PositiveInt = 20
+    connections_per_user: PositiveInt = 50
     sweep_seconds: PositiveFloat = 2
     drain_seconds: PositiveFloat = 10
     limits: Limits = Limits()

@@ -45,6 +45,7 @@ class Connection:
     left: set[str] = field(default_factory=set)
     """Rooms whose events this socket doesn't want: those with a `room` in their data."""
     told_expiring: bool = False
+    closed: bool = False
     places: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(OUTSTANDING_MAX))
     """One for each command not acknowledged yet; without one, nothing more is read."""
 
@@ -118,7 +119,8 @@ class Connections:
             watcher.opened(connection, first=len(mine) == 1)
 
     def remove(self, connection: Connection) -> None:
-        """Forget a connection; doing it again does nothing."""
+        """Forget a connection, which runs no more commands; doing it again does nothing."""
+        connection.closed = True
         mine = self._by_user.get(connection.user, {})
         if mine.pop(connection.id, None) is None:
             return

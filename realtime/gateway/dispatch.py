@@ -67,14 +67,22 @@ class Dispatcher:
         if match is None:
             raise BadFrame
         await connection.places.acquire()
+        if connection.closed:
+            # its session may have ended while this waited
+            return
         self._outstanding += 1
         call = Call(connection, match[1], time.perf_counter())
         try:
             answer = await self._run(call, match[2])
+        except asyncio.CancelledError as error:
+            self._refuse(call, error)
+            raise
         except Exception as error:
             self._refuse(call, error)
             if isinstance(error, Malformed):
                 raise BadFrame from None
+            # refusing may never wait for anything: a flood of it must let others be served
+            await asyncio.sleep(0)
             return
         if isinstance(answer, Accepted):
             self._follow(call, answer)
@@ -102,9 +110,7 @@ class Dispatcher:
         def settle(done: "asyncio.Future[Any]") -> None:
             try:
                 answer = accepted.answer(done.result())
-            except asyncio.CancelledError:
-                self._refuse(call, Unavailable())
-            except Exception as error:
+            except (Exception, asyncio.CancelledError) as error:
                 self._refuse(call, error)
             else:
                 self._answer(call, answer)

@@ -1,12 +1,13 @@
 """The one mapper from what went wrong to what the client may know of it."""
 
+import asyncio
 from typing import TypeVar
 
 import orjson
 import structlog
 from pydantic import BaseModel, ValidationError
 
-from care.errors import BadRequest, CareError, Internal
+from care.errors import BadRequest, CareError, Internal, Unavailable
 from care.fields import refuse
 
 P = TypeVar("P", bound=BaseModel)
@@ -26,6 +27,9 @@ def to_care(error: BaseException, *, connection: str, command: str) -> CareError
     """Let expected errors through; log an unknown one whole and answer it bare."""
     if isinstance(error, CareError):
         return error
+    if isinstance(error, asyncio.CancelledError):
+        # what it waited for was given up
+        return Unavailable()
     logger.error("command_failed", connection=connection, command=command, exc_info=error)
     return Internal()
 

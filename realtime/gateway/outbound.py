@@ -12,14 +12,18 @@ class Outbound:
         self._frames: deque[bytes] = deque()
         self._finished = False
         self._waiter: asyncio.Future[None] | None = None
+        self._drained = asyncio.Event()
         self.size = 0
         """Bytes put and not yet handed to the transport."""
 
     def put(self, frame: bytes) -> bool:
-        """Queue a frame, or say that its receiver is too slow. Does nothing once finished."""
+        """Queue a frame, or say that its receiver is too slow. Does nothing once finished.
+
+        One answer may itself be larger than the limit, so that alone makes nobody slow.
+        """
         if self._finished:
             return True
-        if self.size + len(frame) > self._limit:
+        if self.size > self._limit:
             return False
         self.size += len(frame)
         self._frames.append(frame)
@@ -34,12 +38,21 @@ class Outbound:
         frames, self._frames = self._frames, deque()
         return frames
 
+    async def ready(self) -> None:
+        """Wait until little is queued."""
+        while self.size > self._limit // 8 and not self._finished:
+            self._drained.clear()
+            await self._drained.wait()
+
     def written(self, frame: bytes) -> None:
         self.size -= len(frame)
+        if self.size <= self._limit // 8:
+            self._drained.set()
 
     def finish(self) -> None:
         """Let what is queued go out, and take nothing more."""
         self._finished = True
+        self._drained.set()
         self._wake()
 
     def discard(self) -> None:

@@ -116,6 +116,8 @@ class EngineSocket:
 
     async def _read(self, ws: web.WebSocketResponse[Any]) -> None:
         async for message in ws:
+            # answers to a client that doesn't read them must not pile up
+            await self._outbound.ready()
             # an oversized frame has closed the socket already, with code 1009
             if self.ending or message.type is WSMsgType.ERROR:
                 break

@@ -84,6 +84,8 @@ class Book:
             Command("fail", Text, self.fail),
             Command("closed", Nothing, self.closed),
             Command("unwritable", Nothing, self.unwritable),
+            Command("large", Nothing, self.large),
+            Command("given_up", Nothing, self.given_up),
             Command("doctors", Nothing, self.nothing, roles=frozenset({Role.DOCTOR})),
         ]
 
@@ -118,6 +120,13 @@ class Book:
 
     async def unwritable(self, _at: Connection, _asked: Nothing) -> Mapping[str, Any]:
         return {"what": object()}
+
+    async def large(self, _at: Connection, _asked: Nothing) -> Mapping[str, Any]:
+        self.ran.append("large")
+        return {"text": "x" * 2_000_000}
+
+    async def given_up(self, _at: Connection, _asked: Nothing) -> Mapping[str, Any]:
+        raise asyncio.CancelledError
 
 
 class Raw:

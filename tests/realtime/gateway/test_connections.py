@@ -40,6 +40,7 @@ async def test_a_socket_closed_by_the_server_is_told_once(hub: Hub) -> None:
     raw = await hub.raw("ann")
     (connection,) = hub.connections
     hub.connections.close(connection)
+    assert not hub.connections.of("ann")
     hub.connections.close(connection)
     await raw.closed()
     await until(lambda: hub.sockets == 0)

@@ -1,11 +1,14 @@
 """Who gets a socket at all."""
 
+import asyncio
 import json
+from collections import Counter
 
 import aiohttp
 import pytest
 import socketio
 
+from realtime.gateway.bus import LocalBus
 from realtime.gateway.settings import GatewaySettings
 from tests.realtime.gateway.conftest import Hub, Start, until
 
@@ -115,6 +118,43 @@ async def test_listed_and_own_origins_and_none_are_let_in(start: Start) -> None:
     for origin in ("https://good.example", f"http://{hub.host}", None):
         await hub.open(origin=origin)
     assert hub.sockets == 3
+
+
+async def test_an_opaque_origin_is_not_the_own_one_of_a_request_without_host(hub: Hub) -> None:
+    host, _, port = hub.host.partition(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    writer.write(
+        b"GET /socket.io/?EIO=4&transport=websocket HTTP/1.0\r\nOrigin: null\r\n"
+        b"Upgrade: websocket\r\nConnection: Upgrade\r\n"
+        b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==\r\n\r\n"
+    )
+    assert b" 400 " in await reader.readline()
+    writer.close()
+    await writer.wait_closed()
+
+
+class CountingBus(LocalBus):
+    def __init__(self) -> None:
+        self.followers: Counter[str] = Counter()
+
+    async def follow(self, user: str) -> None:
+        self.followers[user] += 1
+
+    def unfollow(self, user: str) -> None:
+        self.followers[user] -= 1
+
+
+async def test_the_bus_follows_a_user_as_often_as_there_are_sockets(start: Start) -> None:
+    bus = CountingBus()
+    hub = await start(bus, connections_per_user=1)
+    raw = await hub.raw("ann")
+    assert bus.followers == {"ann": 1}
+    await (await hub.open()).connect("ann")
+    await until(lambda: hub.sockets == 1)
+    assert bus.followers == {"ann": 1}
+    await raw.ws.close()
+    await until(lambda: hub.sockets == 0)
+    assert bus.followers["ann"] == 0
 
 
 async def test_no_listed_origin_still_means_the_check(hub: Hub) -> None:

@@ -48,6 +48,12 @@ async def test_what_fails_after_acceptance_is_answered_with_its_error(hub: Hub) 
     assert codes == ["unavailable", "unavailable", "internal"]
 
 
+async def test_a_command_given_up_is_answered_before_its_socket_ends(hub: Hub) -> None:
+    raw = await hub.raw()
+    assert (await raw.call("given_up", {}))["error"]["code"] == "unavailable"
+    await hub.gateway.drain()
+
+
 async def test_a_client_far_ahead_of_its_acknowledgements_is_read_no_further(hub: Hub) -> None:
     raw, other = await hub.raw("ann"), await hub.raw("bob")
     for n in range(OUTSTANDING_MAX + 3):

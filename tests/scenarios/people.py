@@ -86,7 +86,7 @@ class User:
 
 
 async def log_in(url: str, http: aiohttp.ClientSession, phone: str) -> Client:
-    client = Client(url, Actor(phone=phone, password=PASSWORD), http)
+    client = Client(url, Actor(name=phone, phone=phone, password=PASSWORD), http)
     await client.log_in()
     return client
 

@@ -104,9 +104,9 @@ class Ward:
         self.reviews = Reviews(database)
         self.outbox = Outbox(database)
         self.consultations = Consultations(database, self.outbox, self.people_store, self.doctors)
-        zone = ZoneInfo("Asia/Shanghai")
+        self.zone = ZoneInfo("Asia/Shanghai")
         self.people = PeopleService(
-            self.people_store, self.consultations, hospital.audit, clock, PeoplePolicy(), zone
+            self.people_store, self.consultations, hospital.audit, clock, PeoplePolicy(), self.zone
         )
         self.directory = Directory(
             self.doctors, self.favourites, self.reviews, self.departments, self.hospitals,

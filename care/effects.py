@@ -107,8 +107,12 @@ def _lines(c: Consultation, policy: ConsultationPolicy) -> list[Line]:
         ]
     if c.state is State.IN_PROGRESS:
         return [_line(c, "started", Kind.SYSTEM, {"text": started(policy)}, c.members)]
-    text = closed(c.closed_reason.because, policy) if c.closed_reason else ""
-    return [_line(c, "closed", Kind.SYSTEM, {"text": text}, ())]
+    body: dict[str, Any] = {}
+    if c.closed_reason:
+        body["text"] = closed(c.closed_reason.because, policy)
+        if c.closed_reason.detail:
+            body["reason"] = c.closed_reason.detail
+    return [_line(c, "closed", Kind.SYSTEM, body, ())]
 
 
 def _line(

@@ -87,6 +87,7 @@ class Hub:
         )  # fmt: skip
         self._join_gateway(metrics)
         self.background = Background()
+        self.draining = False
         self.app = self._web(registry)
         self.metrics = metrics
 
@@ -141,7 +142,9 @@ class Hub:
         )  # fmt: skip
 
     async def ready(self) -> bool:
-        """Say whether a primary takes writes."""
+        """Say whether a primary takes writes, and this process takes connections."""
+        if self.draining:
+            return False
         try:
             await self.database.ping()
         except PyMongoError:
@@ -166,11 +169,15 @@ class Hub:
             ]
         )
 
+    async def drain(self) -> None:
+        """Take nothing new, and acknowledge what was accepted."""
+        self.draining = True
+        await self.gateway.drain()
+
     async def stop(self) -> None:
-        """Take nothing new, finish what was accepted, and let go."""
+        """Finish what was accepted, and let go."""
         await last_steps(
             [
-                ("gateway", self.gateway.drain),
                 ("background", self.background.stop),
                 ("log", self.core.log.close),
                 ("bus", self.bus.close),
@@ -198,6 +205,5 @@ async def run(runtime: Runtime, on_ready: Callable[[str], None]) -> bool:
     settle_memory()
     on_ready(f"http://{server.host}:{bound_port(runner)}")
     died = await until_told(hub.background.died)
-    await hub.stop()
-    await runner.cleanup()
+    await last_steps([("drain", hub.drain), ("requests", runner.cleanup), ("parts", hub.stop)])
     return not died

@@ -45,7 +45,7 @@ class Stores:
         self.favourites = Favourites(database)
         self.reviews = Reviews(database)
         self.files = Files(database)
-        self.outbox = Outbox(database)
+        self.outbox = Outbox(database, clock)
         self.consultations = Consultations(database, self.outbox, self.people, self.doctors)
         self.payments = Payments(database, self.outbox)
         self.messages = Messages(database)

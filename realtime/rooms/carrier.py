@@ -7,7 +7,7 @@ from typing import Any
 import structlog
 
 from care.consultation import Consultation, State
-from care.effects import Line, Notify, Paid, QueueMoved, Settle, Updated
+from care.effects import Line, Notify, Outgoing, Paid, QueueMoved, Settle, Updated
 from care.errors import Conflict
 from care.payments import Payment, PaymentProvider, PaymentState
 from care.ports import (
@@ -73,7 +73,7 @@ class Carrier:
     async def carry_out(self, outgoing_id: str) -> None:
         """Perform one change's effects now. What fails stays in the outbox and is tried again."""
         try:
-            await self._next(outgoing_id)
+            await self._carry(await self._outbox.claim_own(outgoing_id))
         except Exception:
             logger.exception("effects_postponed", outgoing=outgoing_id)
 
@@ -87,14 +87,13 @@ class Carrier:
         """Perform what was left over, by this process or another, for as long as it runs."""
         while True:
             try:
-                while await self._next():
+                while await self._carry(await self._outbox.claim_left()):
                     pass
             except Exception:
                 logger.exception("outbox_failed")
             await asyncio.sleep(POLL_SECONDS)
 
-    async def _next(self, outgoing_id: str | None = None) -> bool:
-        outgoing = await self._outbox.claim(self._clock.now(), outgoing_id)
+    async def _carry(self, outgoing: Outgoing | None) -> bool:
         if outgoing is None:
             return False
         for effect in outgoing.effects:

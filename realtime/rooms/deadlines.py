@@ -10,11 +10,13 @@ from typing import Protocol
 
 import structlog
 
+from care.consultation import Consultation
 from care.ports import Clock, ConsultationStore
 from realtime.rooms.consultations import ConsultationService
 
 POLL_SECONDS = 1.0
 BATCH = 100
+RETRY = timedelta(seconds=60)
 
 logger = structlog.get_logger(__name__)
 
@@ -58,4 +60,12 @@ class Deadlines:
     async def _close_due(self) -> None:
         while due := await self._store.due(self._clock.now(), BATCH):
             for consultation in due:
-                await self._consultations.run_out(consultation)
+                await self._look_at(consultation)
+
+    async def _look_at(self, consultation: Consultation) -> None:
+        """Close it if its time is up; one that can't be closed now must not hold up the others."""
+        try:
+            await self._consultations.run_out(consultation)
+        except Exception:
+            logger.exception("deadline_failed", consultation=consultation.id)
+            await self._store.postpone(consultation, self._clock.now() + RETRY)

@@ -65,6 +65,9 @@ class FilePolicy(Section):
     video_max_seconds: PositiveInt = 60
     url_seconds: PositiveInt = 600
     unused_seconds: PositiveInt = 86400
+    unused_max: PositiveInt = 100
+    inspection_seconds: PositiveInt = 30
+    inspection_workers: PositiveInt = 2
 
 
 class PresencePolicy(Section):

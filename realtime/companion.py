@@ -81,7 +81,7 @@ class Companion:
             *PeopleRoutes(self.people, self._clock, self._policy.people).routes(),
             *ConsentRoutes(consents.load()).routes(),
             *DirectoryRoutes(self.directory, self._clock).routes(),
-            *FileRoutes(self.files, self._clock, self._policy.files).table(),
+            *FileRoutes(self.files, self._clock, self._policy.files).routes(),
         ]
 
     async def load_demo(self) -> None:

@@ -1,0 +1,187 @@
+"""The routes of attachments: an upload, and its content by signed URL (R6)."""
+
+import asyncio
+import tempfile
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import structlog
+from aiohttp import BodyPartReader, MultipartReader, web
+
+from care.attachments import Attachment, FileKind, max_bytes
+from care.errors import BadRequest, TooLarge
+from care.policy import FilePolicy
+from care.ports import Clock
+from companion.files import FileService
+from companion.probe import UPLOAD
+from companion.rest.kernel import Call, Route
+from companion.rest.paging import Query
+from companion.rest.problems import answer
+from companion.rest.ranges import NotSatisfiable, Span, matches, read_range
+
+WRITE_BYTES = 256 * 1024
+ENVELOPE_BYTES = 64 * 1024
+"""What the boundaries, headers and small fields around the file may take."""
+
+log = structlog.get_logger(__name__)
+
+
+class SignedQuery(Query):
+    """Lenient on purpose: whatever is wrong with it, the answer is that of a bad signature."""
+
+    exp: str = ""
+    u: str = ""
+    t: str = ""
+    sig: str = ""
+
+
+class FileRoutes:
+    def __init__(self, files: FileService, clock: Clock, policy: FilePolicy) -> None:
+        self._files = files
+        self._clock = clock
+        self._policy = policy
+
+    def routes(self) -> list[Route]:
+        stored = {"type": "object", "required": ["id", "kind", "mime", "size", "url"]}
+        room = max_bytes(self._policy) + ENVELOPE_BYTES
+        return [
+            Route("POST", "/files", self.upload, status=201, max_body=room, answer=stored,
+                  summary="Upload an image, voice or video (multipart field `file`)", tag="files"),
+            Route("GET", "/files/{file}", self.download, public=True, query=SignedQuery,
+                  summary="Read an attachment by its signed URL", tag="files"),
+            Route("HEAD", "/files/{file}", self.download, public=True, query=SignedQuery,
+                  summary="Read an attachment's headers", tag="files"),
+        ]  # fmt: skip
+
+    async def upload(self, call: Call) -> Any:
+        owner = call.caller.user
+        file = call.creation_id(self._clock.now())
+        await self._files.admit(owner)
+        limit = max_bytes(self._policy)
+        with tempfile.TemporaryDirectory(prefix="wenzhen-upload-") as name:
+            folder = Path(name)
+            declared = await _receive(call.request, folder / UPLOAD, limit)
+            return await self._files.upload(owner, file, folder, declared)
+
+    async def download(self, call: Call) -> web.StreamResponse:
+        """Answer a GET or HEAD: all, one range, nothing new, or nothing there."""
+        attachment, thumbnail = await self._files.open(call.path["file"], call.query.model_dump())
+        request = call.request
+        size = attachment.thumbnail_size or 0 if thumbnail else attachment.size
+        headers = self._headers(attachment, thumbnail=thumbnail)
+        etag = headers["ETag"]
+        if matches(request.headers.get("If-None-Match"), etag):
+            return web.Response(status=304, headers=headers)
+        try:
+            span = _asked_span(request, etag, size)
+        except NotSatisfiable:
+            refused = answer(BadRequest("请求的范围超出文件大小"), status=416)
+            refused.headers["Content-Range"] = f"bytes */{size}"
+            return refused
+        response = web.StreamResponse(status=206 if span else 200, headers=headers)
+        if span:
+            response.headers["Content-Range"] = span.content_range(size)
+        span = span or Span(0, size)
+        response.content_length = span.stop - span.start
+        return await self._send(request, response, attachment, span, thumbnail=thumbnail)
+
+    def _headers(self, attachment: Attachment, *, thumbnail: bool) -> dict[str, str]:
+        suffix = "-small" if thumbnail else ""
+        name = attachment.file_name(thumbnail=thumbnail)
+        return {
+            "Content-Type": "image/jpeg" if thumbnail else attachment.mime,
+            "Content-Disposition": f'inline; filename="{name}"',
+            "ETag": f'"{attachment.sha256}{suffix}"',
+            "Accept-Ranges": "bytes",
+            "Cache-Control": f"private, max-age={self._policy.url_seconds}",
+            # should a browser ever take it for a page, it can do nothing
+            "Content-Security-Policy": "default-src 'none'; sandbox",
+            "X-Content-Type-Options": "nosniff",
+        }
+
+    async def _send(
+        self,
+        request: web.Request,
+        response: web.StreamResponse,
+        attachment: Attachment,
+        span: Span,
+        *,
+        thumbnail: bool,
+    ) -> web.StreamResponse:
+        await response.prepare(request)
+        if request.method == "HEAD":
+            return response
+        content = self._files.read(
+            attachment, thumbnail=thumbnail, start=span.start, stop=span.stop
+        )
+        try:
+            async for chunk in content:
+                await response.write(chunk)
+        except ConnectionError:
+            log.debug("download_left")
+        except Exception:
+            # the headers are out: only a broken connection can tell that the rest is missing
+            log.exception("download_failed", file=attachment.id)
+            if request.transport is not None:
+                request.transport.abort()
+        return response
+
+
+def _asked_span(request: web.Request, etag: str, size: int) -> Span | None:
+    """Give the span of a GET whose `If-Range`, if it has one, still holds."""
+    if request.method != "GET" or request.headers.get("If-Range", etag) != etag:
+        return None
+    return read_range(request.headers.get("Range"), size)
+
+
+async def _receive(request: web.Request, target: Path, limit: int) -> FileKind | None:
+    """Write the `file` part to the disk; give the declared kind. Raises BadRequest or TooLarge."""
+    if (request.content_length or 0) > limit + ENVELOPE_BYTES:
+        raise TooLarge
+    seen: dict[str, FileKind | None] = {}
+    try:
+        async for part in await _multipart(request):
+            if not isinstance(part, BodyPartReader):
+                raise BadRequest.field("body", "上传内容格式有误")
+            if part.name not in ("file", "kind"):
+                raise BadRequest.field(part.name or "body", "不认识的字段")
+            if part.name in seen:
+                raise BadRequest.field(part.name, "不能重复")
+            if part.name == "file":
+                await _write(part, target, limit)
+                seen["file"] = None
+            else:
+                seen["kind"] = await _read_kind(part)
+    except (ValueError, AssertionError):
+        # aiohttp's words for a body that isn't what its boundary promised
+        raise BadRequest.field("body", "上传内容格式有误") from None
+    if "file" not in seen:
+        raise BadRequest.field("file", "必填")
+    return seen.get("kind")
+
+
+async def _multipart(request: web.Request) -> MultipartReader:
+    if request.content_type != "multipart/form-data":
+        raise BadRequest.field("Content-Type", "应为 multipart/form-data")
+    return await request.multipart()
+
+
+async def _write(part: BodyPartReader, target: Path, limit: int) -> None:
+    """Write a part chunk by chunk; one over the limit is refused as soon as it is."""
+    size = 0
+    file: BinaryIO = await asyncio.to_thread(target.open, "wb")
+    with file:
+        while not part.at_eof():
+            chunk = await part.read_chunk(WRITE_BYTES)
+            size += len(chunk)
+            if size > limit:
+                raise TooLarge(f"文件不能超过 {limit // 2**20} MB")
+            await asyncio.to_thread(file.write, chunk)
+
+
+async def _read_kind(part: BodyPartReader) -> FileKind:
+    value = await part.read_chunk(WRITE_BYTES) + await part.read_chunk(WRITE_BYTES)
+    try:
+        return FileKind(value.decode())
+    except ValueError:
+        raise BadRequest.field("kind", "应为 image、voice 或 video 之一") from None

@@ -23,7 +23,7 @@ from storage.embedded_process import (
 )
 from storage.mongod import end_orphan, explain_exit, find_mongod, read_version
 
-__all__ = ["EmbeddedError", "EmbeddedMongo"]
+__all__ = ["EmbeddedError", "EmbeddedMongo", "running_uri"]
 
 LOOPBACK = "127.0.0.1"
 REPLICA_SET = "wenzhen"
@@ -53,7 +53,7 @@ class EmbeddedMongo:
 
     @property
     def uri(self) -> str:
-        return f"mongodb://{LOOPBACK}:{self.port}/?directConnection=true"
+        return uri_of(self.port)
 
     async def start(self) -> None:
         """Return once the database takes writes. Raises EmbeddedError and leaves nothing behind."""
@@ -119,6 +119,7 @@ class EmbeddedMongo:
             ended.cancel()
         self.pid = process.pid
         self.folder.with_suffix(".version").write_text(f"{self.version}\n")
+        self.folder.with_suffix(".port").write_text(f"{self.port}\n")
         return process
 
     def _command(self) -> list[str]:
@@ -142,6 +143,21 @@ class EmbeddedMongo:
 
 class PortTakenError(EmbeddedError):
     pass
+
+
+def uri_of(port: int) -> str:
+    return f"mongodb://{LOOPBACK}:{port}/?directConnection=true"
+
+
+def running_uri(data: Path) -> str | None:
+    """Find the database of the server that owns the folder now, for a command run beside it."""
+    folder = data.resolve() / "mongodb"
+    if not FolderLock(folder.with_suffix(".lock")).held():
+        return None
+    try:
+        return uri_of(int(folder.with_suffix(".port").read_text()))
+    except (OSError, ValueError):
+        return None
 
 
 def free_port() -> int:

@@ -5,7 +5,7 @@ import fcntl
 import os
 import signal
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 
 import structlog
@@ -53,6 +53,21 @@ class FolderLock:
         os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
         self._descriptor = descriptor
 
+    def held(self) -> bool:
+        """Tell whether another process, or another lock of this one, has the folder."""
+        try:
+            descriptor = os.open(self.path, os.O_RDONLY)
+        except OSError:
+            return False
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        else:
+            return False
+        finally:
+            os.close(descriptor)
+
     def release(self) -> None:
         if self._descriptor is not None:
             os.close(self._descriptor)
@@ -79,26 +94,32 @@ def keep_previous(log: Path) -> None:
         log.replace(log.with_suffix(".previous.log"))
 
 
-async def spawn(*command: str, log: Path) -> asyncio.subprocess.Process:
-    """Start a server in a session of its own, its output in `log`.
+async def spawn(
+    *command: str, log: Path | None = None, environment: Mapping[str, str] | None = None
+) -> asyncio.subprocess.Process:
+    """Start a process in a session of its own, its output in `log` or where ours goes.
 
-    Ctrl-C in the terminal must reach the owner alone, which stops its servers in order. Call from
+    Ctrl-C in the terminal must reach the owner alone, which ends its processes in order. Call from
     the thread that lives as long as the owner: Linux ties the child's life to that thread.
     """
     if sys.platform == "linux":
         bond = (str(os.getpid()), str(int(signal.SIGTERM)))
         command = (sys.executable, "-I", "-S", "-c", DIE_WITH_OWNER, *bond, *command)
-    output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    output = None
+    if log is not None:
+        output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     try:
         return await asyncio.create_subprocess_exec(
             *command,
             stdin=asyncio.subprocess.DEVNULL,
             stdout=output,
             stderr=output,
+            env=environment,
             start_new_session=True,
         )
     finally:
-        os.close(output)
+        if output is not None:
+            os.close(output)
 
 
 async def stop(process: asyncio.subprocess.Process, patience: float) -> None:

@@ -2,10 +2,13 @@
 
 from pymongo import AsyncMongoClient
 from pymongo.errors import PyMongoError
+from pymongo.errors import PyMongoError as DatabaseError
 from pymongo.uri_parser import parse_uri
 
 from storage.database import Document
 from storage.mongod import MINIMUM
+
+__all__ = ["DatabaseError", "ServerCheckError", "check_server"]
 
 
 class ServerCheckError(Exception):

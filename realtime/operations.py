@@ -1,0 +1,61 @@
+"""What an operator does from the command line, through the same use cases as the server."""
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from care.accounts import Role
+from companion.rest import openapi
+from realtime import app, record
+from realtime.gateway import asyncapi
+from realtime.gateway.events import EVENTS
+from realtime.secrets import MAKERS, parse
+from realtime.servers import mongodb_beside_a_server, read_secrets
+from realtime.settings import Settings
+
+
+@asynccontextmanager
+async def hub(settings: Settings) -> AsyncIterator[app.Hub]:
+    """Build the parts on the hospital's database, also while a server runs on it."""
+    secrets = read_secrets(settings)
+    async with mongodb_beside_a_server(settings) as uri:
+        parts = app.Hub(app.Runtime(settings, secrets, uri))
+        try:
+            await parts.stores.ensure_indexes()
+            yield parts
+        finally:
+            await parts.stop()
+
+
+async def create_account(
+    settings: Settings, role: Role, phone: str, name: str, password: str
+) -> str:
+    """Give the new account's id."""
+    async with hub(settings) as parts:
+        return await parts.companion.accounts.create_staff(role, phone, name, password)
+
+
+async def verify_record(settings: Settings, consultation: str) -> record.Verdict | None:
+    async with hub(settings) as parts:
+        stores = parts.stores
+        return await record.verify(stores.consultations, stores.messages, consultation)
+
+
+async def write_reference(out: Path) -> list[Path]:
+    """Write the protocol's generated reference: it needs the tables alone, no database."""
+    secrets = parse({name: make() for name, make in MAKERS.items()})
+    parts = app.Hub(app.Runtime(Settings(demo=True), secrets, "mongodb://unused.invalid"))
+    documents = {
+        "openapi.json": openapi.document(parts.routes(), app.VERSION),
+        "asyncapi.json": asyncapi.document(parts.commands, EVENTS, app.VERSION),
+    }
+    await parts.stop()
+    return [write_document(out / name, document) for name, document in documents.items()]
+
+
+def write_document(path: Path, document: object) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(document, ensure_ascii=False, indent=2, sort_keys=True)
+    path.write_text(f"{text}\n", encoding="utf-8")
+    return path

@@ -102,7 +102,7 @@ class Ward:
         self.hospitals = Names(database, "hospitals")
         self.favourites = Favourites(database)
         self.reviews = Reviews(database)
-        self.outbox = Outbox(database)
+        self.outbox = Outbox(database, clock)
         self.consultations = Consultations(database, self.outbox, self.people_store, self.doctors)
         self.zone = ZoneInfo("Asia/Shanghai")
         self.people = PeopleService(

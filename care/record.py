@@ -14,7 +14,8 @@ DAY = 86400
 class Record(BaseModel):
     """A frozen record; `changed` returns a copy."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    # a failed validation must not carry a patient's data into a log
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     def changed(self, **fields: Any) -> Self:
         """Return a copy with these fields replaced, validated again."""

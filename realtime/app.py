@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import structlog
 from aiohttp import web
 from prometheus_client import CollectorRegistry
-from pymongo.errors import PyMongoError
 
 from companion.rest import kernel, openapi, pages
 from companion.rest.consultations import ConsultationRoutes
@@ -143,13 +142,7 @@ class Hub:
 
     async def ready(self) -> bool:
         """Say whether a primary takes writes, and this process takes connections."""
-        if self.draining:
-            return False
-        try:
-            await self.database.ping()
-        except PyMongoError:
-            return False
-        return True
+        return not self.draining and await self.database.takes_writes()
 
     async def start(self) -> None:
         """Prepare the database and begin the background work."""

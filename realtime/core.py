@@ -2,9 +2,11 @@
 
 from prometheus_client import CollectorRegistry
 
+from care.errors import CareError, Closed, Forbidden
 from care.payments import PaymentProvider
 from care.policy import Policy
 from care.ports import AttachmentClaims, Clock, FileUrls
+from care.rooms import Draft
 from realtime.gateway.bus import Bus, Fanout
 from realtime.gateway.connections import Connection, Connections
 from realtime.health import LogMetrics
@@ -56,7 +58,13 @@ class Core:
         # messages go to this node's sockets in their order, and to other nodes by the relay
         delivery = Delivery(stores.messages, views, connections)
         metrics = LogMetrics(registry)
-        self.log = MessageLog(stores.messages, clock, delivery.stored, metrics.batch)
+
+        async def refusal(draft: Draft) -> CareError:
+            """Tell a member that the room is closed, and everyone else nothing (I8)."""
+            member = await kept.may_read(draft.sender.id, draft.room)
+            return Closed() if member else Forbidden()
+
+        self.log = MessageLog(stores.messages, clock, delivery.stored, metrics.batch, refusal)
         metrics.watch(lambda: self.log.waiting, lambda: self.log.rooms)
         self.relay = MessageRelay(bus, fanout, delivery, self.log)
         delivery.relay_to(self.relay)

@@ -41,11 +41,11 @@ class Background:
 
 async def listen(app: web.Application, host: str, port: int, *, reuse_port: bool) -> web.AppRunner:
     """Serve the app. Raises OSError when the address can't be had."""
-    runner = web.AppRunner(app, handle_signals=False, access_log=None, handler_cancellation=False)
-    await runner.setup()
-    site = web.TCPSite(
-        runner, host, port, reuse_port=reuse_port or None, backlog=1024, shutdown_timeout=1
+    runner = web.AppRunner(
+        app, handle_signals=False, access_log=None, handler_cancellation=False, shutdown_timeout=1
     )
+    await runner.setup()
+    site = web.TCPSite(runner, host, port, reuse_port=reuse_port or None, backlog=1024)
     try:
         await site.start()
     except OSError:

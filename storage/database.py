@@ -1,6 +1,6 @@
 """The one client and database, with the durability every write of the hospital has."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC
 from typing import Any, TypeVar
@@ -10,6 +10,7 @@ from pymongo import AsyncMongoClient, ReadPreference, WriteConcern
 from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.database import AsyncDatabase
+from pymongo.errors import PyMongoError
 from pymongo.read_concern import ReadConcern
 
 Document = dict[str, Any]
@@ -59,9 +60,12 @@ class Database:
         async with self.client.start_session() as session:
             return await session.with_transaction(work, write_concern=DURABLE)
 
-    async def ping(self) -> Mapping[str, Any]:
-        """Answer when a primary takes writes. Raises PyMongoError otherwise."""
-        return await self.client.admin.command("ping")
+    async def takes_writes(self) -> bool:
+        """Say whether a primary answers."""
+        try:
+            return bool((await self.client.admin.command("hello"))["isWritablePrimary"])
+        except PyMongoError:
+            return False
 
     async def close(self) -> None:
         await self.client.close()

@@ -9,7 +9,7 @@ There is no timer: an idle log writes at once. docs/decisions/0005-group-commit.
 
 import asyncio
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
@@ -18,7 +18,7 @@ import pymongo
 import structlog
 from pymongo.errors import PyMongoError
 
-from care.errors import Closed, Unavailable
+from care.errors import CareError, Closed, Unavailable
 from care.ports import Clock
 from care.rooms import Draft, Head, Message
 from storage.messages import Messages
@@ -87,11 +87,17 @@ def place(
     return placed, shut_out
 
 
+async def closed(_draft: Draft) -> CareError:
+    """Answer whoever is shut out that the room is closed."""
+    return Closed()
+
+
 class MessageLog:
     """Append to rooms, durable before the future resolves.
 
     `on_stored` gets each batch once it is durable, a room's messages in seq order, each with the
-    room's head behind it. `on_batch` gets the size and the seconds of each write.
+    room's head behind it. `on_batch` gets the size and the seconds of each write. `refusal` says
+    from the record what to answer a sender whom the fence shuts out.
     """
 
     def __init__(
@@ -100,11 +106,13 @@ class MessageLog:
         clock: Clock,
         on_stored: Callable[[Sequence[tuple[Message, Head]]], None],
         on_batch: Callable[[int, float], None] = lambda _size, _seconds: None,
+        refusal: Callable[[Draft], Awaitable[CareError]] = closed,
     ) -> None:
         self._messages = messages
         self._clock = clock
         self._on_stored = on_stored
         self._on_batch = on_batch
+        self._refusal = refusal
         self._waiting: deque[Entry] = deque()
         self._heads: OrderedDict[str, Head] = OrderedDict()
         # by room, the ids of an insert that ended in an error: stored or not, nobody was told yet
@@ -125,9 +133,9 @@ class MessageLog:
     def append(self, draft: Draft) -> "asyncio.Future[Message]":
         """Accept a draft, in the order of the calls. Raises Unavailable when too many wait.
 
-        The future gives the stored message, or the first one of the same client id; Closed when
-        the room takes nothing from this sender; Unavailable when the database is away, the message
-        then being stored or not. Who cancels it only stops waiting.
+        The future gives the stored message, or the first one of the same client id; the refusal
+        when the room takes nothing from this sender; Unavailable when the database is away, the
+        message then being stored or not. Who cancels it only stops waiting.
         """
         if len(self._waiting) >= WAITING_MAX:
             raise Unavailable
@@ -200,7 +208,7 @@ class MessageLog:
         doubtful = {p.message.room for p in placed if p.entry not in settled}
         for entry in shut_out:
             if entry not in settled and entry.draft.room not in doubtful:
-                entry.refuse(Closed())
+                entry.refuse(await self._refusal(entry.draft))
                 settled.add(entry)
         return settled
 

@@ -126,10 +126,10 @@ async def add_person(patient: User) -> str:
     return str(made["id"])
 
 
-def form(doctor: str, person: str, **changes: Any) -> dict[str, Any]:
+def form(doctor_id: str, person_id: str, **changes: Any) -> dict[str, Any]:
     """Fill the form of a text consultation in."""
     return {
-        "doctor": doctor, "mode": "text", "person": person, "seen_before": True,
+        "doctor": doctor_id, "mode": "text", "person": person_id, "seen_before": True,
         "description": DESCRIPTION, "images": [], "consent_version": "1", **changes,
     }  # fmt: skip
 

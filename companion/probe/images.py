@@ -36,7 +36,6 @@ def clean_image(
         raise TooLarge(f"图片不能超过 {policy.image_max_bytes // 2**20} MB")
     CHECKS[form](data)
     image = _decode(data, form, policy)
-    image.thumbnail((policy.image_side_max,) * 2, Image.Resampling.LANCZOS)
     image.save(content, form.value.upper(), **SAVING[form])
     write_thumbnail(image, thumbnail, policy)
     return {
@@ -59,8 +58,10 @@ def _decode(data: bytes, form: Format, policy: FilePolicy) -> Image.Image:
     # a JPEG is decoded at a half or a quarter where that is still large enough
     image.draft(None, (policy.image_side_max,) * 2)
     profile = image.info.get("icc_profile")
-    upright = ImageOps.exif_transpose(image)
-    plain = _to_srgb(_to_eight_bit(upright), profile)
+    ImageOps.exif_transpose(image, in_place=True)
+    plain = _to_eight_bit(image)
+    plain.thumbnail((policy.image_side_max,) * 2, Image.Resampling.LANCZOS)
+    plain = _to_srgb(plain, profile)
     # Pillow writes some of these back unasked: comments, profiles, XMP
     plain.info.clear()
     return plain

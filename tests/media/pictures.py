@@ -51,6 +51,12 @@ def with_metadata(form: str, orientation: int = 1) -> bytes:
     return picture(form, **saving)
 
 
+def swapped_profile() -> bytes:
+    """Give sRGB with its red and green primaries exchanged."""
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    return profile.replace(b"rXYZ", b"????").replace(b"gXYZ", b"rXYZ").replace(b"????", b"gXYZ")
+
+
 def png_bomb(side: int) -> bytes:
     """Give a PNG of side × side grey pixels that is tiny as a file."""
     rows = zlib.compressobj(9)

@@ -1,5 +1,6 @@
 """What an upload becomes, through the real server, worker process and database."""
 
+import asyncio
 import io
 from typing import Any
 
@@ -234,6 +235,37 @@ async def test_what_is_not_accepted_is_refused_with_a_reason(
         refused = await files.upload(data, name=name, declared=declared)
         assert (refused.status, refused.json["code"]) == (400, "bad_request")
         assert says in refused.json["fields"]["file"]
+
+
+async def test_a_playlist_in_disguise_makes_nobody_read_what_it_names(files: FilesServer) -> None:
+    visitors: list[str] = []
+
+    async def visited(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        visitors.append("somebody")
+        writer.close()
+
+    async with await asyncio.start_server(visited, "127.0.0.1", 0) as listener:
+        port = listener.sockets[0].getsockname()[1]
+        playlist = PLAYLIST.replace(b"file:///etc/passwd", b"http://127.0.0.1:%d/a.ts" % port)
+        box = (8 + len(playlist)).to_bytes(4, "big")
+        for disguise in (
+            playlist,
+            CLIP + box + b"free" + playlist,
+            b"\0\0\0\x0cftypisom" + box + b"moov" + playlist + box + b"mdat" + playlist,
+            b"ID3\4\0\0\0\0\0" + bytes([len(playlist)]) + playlist + voice("mp3", 1),
+        ):
+            answer = await files.upload(disguise)
+            if answer.status == 201:
+                assert b"EXTM3U" not in (await files.get(answer.json["url"])).raw
+    assert visitors == []
+
+
+async def test_a_colour_profile_is_applied_before_it_is_dropped(files: FilesServer) -> None:
+    """Swap red and green by a profile, as a wide-gamut phone shifts them a little."""
+    swapped = picture("PNG", halves(), icc_profile=pictures.swapped_profile())
+    answer = await files.upload(swapped)
+    stored = Image.open(io.BytesIO((await files.get(answer.json["url"])).raw))
+    assert near(stored, (5, 20), (20, 220, 20))
 
 
 async def test_zero_padding_behind_an_image_is_no_polyglot(files: FilesServer) -> None:

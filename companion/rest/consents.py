@@ -5,7 +5,7 @@ from typing import Any
 
 from companion.consents import Consent
 from companion.rest.kernel import Call, Route
-from companion.rest.paging import page
+from companion.rest.paging import Listed, page
 
 
 class ConsentRoutes:
@@ -13,8 +13,10 @@ class ConsentRoutes:
         self._consents = consents
 
     def routes(self) -> list[Route]:
-        says = "The texts in force that users agree to"
-        return [Route("GET", "/consents", self.list, public=True, summary=says, tag="consents")]
+        return [
+            Route("GET", "/consents", self.list, public=True, answer=Listed[Consent],
+                  tag="consents", summary="The texts in force that users agree to"),
+        ]  # fmt: skip
 
     async def list(self, _call: Call) -> Any:
         return page(self._consents)

@@ -13,7 +13,7 @@ from care.ports import Clock
 from care.record import wire_time
 from companion.directory import Directory
 from companion.rest.kernel import Call, Route
-from companion.rest.paging import PageQuery, Position, page, read_cursor
+from companion.rest.paging import Listed, PageQuery, Position, page, read_cursor
 
 DOCTOR = frozenset({Role.DOCTOR})
 Words = Annotated[str, StringConstraints(strip_whitespace=True, max_length=50)]
@@ -77,6 +77,23 @@ class DoctorPage(Card):
     reviews: list[ReviewView]
 
 
+class Named(BaseModel):
+    """A department or a hospital: the id, which filters take, is the name itself."""
+
+    id: str
+    name: str
+
+
+class Marked(Listed[Card]):
+    """The favourites."""
+
+    count: int
+
+
+class Heartbeat(BaseModel):
+    online_until: str
+
+
 class DirectoryRoutes:
     def __init__(self, directory: Directory, clock: Clock) -> None:
         self._directory = directory
@@ -85,18 +102,21 @@ class DirectoryRoutes:
     def routes(self) -> list[Route]:
         favourite = "/favourites/{doctor}"
         rows = [
-            Route("GET", "/departments", self.departments, summary="All departments"),
-            Route("GET", "/hospitals", self.hospitals, summary="All hospitals"),
-            Route("GET", "/doctors", self.search, query=DoctorQuery,
+            Route("GET", "/departments", self.departments, answer=Listed[Named],
+                  summary="All departments"),
+            Route("GET", "/hospitals", self.hospitals, answer=Listed[Named],
+                  summary="All hospitals"),
+            Route("GET", "/doctors", self.search, query=DoctorQuery, answer=Listed[Card],
                   summary="Search doctors by name or disease"),
             Route("GET", "/doctors/{id}", self.show, answer=DoctorPage, summary="A doctor's page"),
             Route("GET", "/doctors/{id}/reviews", self.reviews, query=PageQuery,
+                  answer=Listed[ReviewView],
                   summary="A doctor's reviews, newest first"),
             Route("PUT", favourite, self.mark, status=204, summary="Make a doctor a favourite"),
             Route("DELETE", favourite, self.unmark, status=204, summary="No longer a favourite"),
-            Route("GET", "/me/favourites", self.favourites, query=PageQuery,
+            Route("GET", "/me/favourites", self.favourites, query=PageQuery, answer=Marked,
                   summary="The own favourites, newest first, with their count"),
-            Route("POST", "/me/heartbeat", self.beat, roles=DOCTOR,
+            Route("POST", "/me/heartbeat", self.beat, roles=DOCTOR, answer=Heartbeat,
                   summary="Stay online for a while (doctors)"),
         ]  # fmt: skip
         return [replace(row, tag="directory") for row in rows]
@@ -159,7 +179,7 @@ class DirectoryRoutes:
         return {**page(cards, following), "count": count}
 
     async def beat(self, call: Call) -> Any:
-        return {"online_until": await self._directory.hear(call.caller.user)}
+        return Heartbeat(online_until=wire_time(await self._directory.hear(call.caller.user)))
 
     def _card(self, doctor: Doctor) -> Card:
         prices = {mode: doctor.prices.of(mode) for mode in Mode}
@@ -184,8 +204,7 @@ def _before(query: PageQuery) -> str | None:
 
 
 def _names(names: list[str]) -> Any:
-    """List names: the id that filters take is the name itself."""
-    return page([{"id": name, "name": name} for name in names])
+    return page([Named(id=name, name=name) for name in names])
 
 
 def _review(review: Review) -> ReviewView:

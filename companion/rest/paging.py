@@ -3,7 +3,7 @@
 import base64
 import binascii
 from collections.abc import Sequence
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -23,6 +23,16 @@ class PageQuery(Query):
 
     cursor: str | None = Field(default=None, max_length=CURSOR_MAX)
     limit: int = Field(default=20, ge=1, le=100)
+
+
+Item = TypeVar("Item")
+
+
+class Listed(BaseModel, Generic[Item]):
+    """The answer of a list, for the reference."""
+
+    items: list[Item]
+    cursor: str | None
 
 
 class Position(BaseModel):

@@ -22,7 +22,7 @@ from care.ports import Clock
 from care.record import wire_time
 from companion.people import PeopleService
 from companion.rest.kernel import Body, Call, Route
-from companion.rest.paging import page
+from companion.rest.paging import Listed, page
 
 PATIENT = frozenset({Role.PATIENT})
 CLAIMS = frozenset(Claims.model_fields)
@@ -109,7 +109,8 @@ class PeopleRoutes:
     def routes(self) -> list[Route]:
         one = "/people/{id}"
         rows = [
-            Route("GET", "/people", self.list, roles=PATIENT, summary="The own people under care"),
+            Route("GET", "/people", self.list, roles=PATIENT, answer=Listed[PersonView],
+                  summary="The own people under care"),
             Route("POST", "/people", self.add, body=NewPerson, roles=PATIENT, status=201,
                   answer=PersonView, summary="Add a person under care (就诊人)"),
             Route("GET", one, self.get, roles=PATIENT, answer=PersonView, summary="Show one"),

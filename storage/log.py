@@ -68,22 +68,19 @@ def place(
 ) -> tuple[list[Placed], list[Entry]]:
     """Give each draft its place after its room's head, in order of arrival.
 
-    Returns the placed and those a fence shuts out. A second copy of a client id is in neither: it
-    waits for the first one's fate.
+    Returns the placed and those a fence shuts out.
     """
     heads = {entry.draft.room: heads[entry.draft.room] for entry in entries}
-    seen: set[tuple[str, str, str]] = set()
     placed: list[Placed] = []
     shut_out: list[Entry] = []
     for entry in entries:
         head = heads[entry.draft.room]
-        if not head.admits(entry.draft):
-            shut_out.append(entry)
-        elif entry.key not in seen:
-            seen.add(entry.key)
+        if head.admits(entry.draft):
             message = head.follow(entry.draft, now)
             heads[message.room] = head.after(message)
             placed.append(Placed(entry, message, heads[message.room]))
+        else:
+            shut_out.append(entry)
     return placed, shut_out
 
 
@@ -96,8 +93,9 @@ class MessageLog:
     """Append to rooms, durable before the future resolves.
 
     `on_stored` gets each batch once it is durable, a room's messages in seq order, each with the
-    room's head behind it. `on_batch` gets the size and the seconds of each write. `refusal` says
-    from the record what to answer a sender whom the fence shuts out.
+    room's head behind it; one whose write seemed to fail may come late. `on_batch` gets the size
+    and the seconds of each write. `refusal` says from the record what to answer a sender whom the
+    fence shuts out.
     """
 
     def __init__(
@@ -115,8 +113,8 @@ class MessageLog:
         self._refusal = refusal
         self._waiting: deque[Entry] = deque()
         self._heads: OrderedDict[str, Head] = OrderedDict()
-        # by room, the ids of an insert that ended in an error: stored or not, nobody was told yet
-        self._unsure: dict[str, set[str]] = {}
+        # the ids of inserts that ended in an error: stored or not, nobody was told of them yet
+        self._unsure: set[str] = set()
         self._batch_max = BATCH_MAX
         self._writer: asyncio.Task[None] | None = None
 
@@ -206,11 +204,11 @@ class MessageLog:
         settled |= await self._settle_known([e for e in part if e not in settled])
         # a fence of this batch that wasn't written shuts nobody out
         doubtful = {p.message.room for p in placed if p.entry not in settled}
-        for entry in shut_out:
-            if entry not in settled and entry.draft.room not in doubtful:
-                entry.refuse(await self._refusal(entry.draft))
-                settled.add(entry)
-        return settled
+        refused = [e for e in shut_out if e not in settled and e.draft.room not in doubtful]
+        refusals = await asyncio.gather(*[self._refusal(e.draft) for e in refused])
+        for entry, error in zip(refused, refusals, strict=True):
+            entry.refuse(error)
+        return settled.union(refused)
 
     async def _place(self, part: Sequence[Entry]) -> tuple[list[Placed], list[Entry]]:
         """Place the entries; shut out only by a fence that was read anew."""
@@ -232,7 +230,7 @@ class MessageLog:
         seconds = loop.time() - begun
         for done in stored:
             self._heads[done.message.room] = done.head
-            self._unsure.pop(done.message.room, None)
+            self._unsure.discard(done.message.id)
             done.entry.resolve(done.message)
         self._announce([(done.message, done.head) for done in stored])
         self._on_batch(len(stored), seconds)
@@ -244,8 +242,7 @@ class MessageLog:
         try:
             left_out = await self._messages.insert(messages)
         except BaseException:
-            for message in messages:
-                self._unsure.setdefault(message.room, set()).add(message.id)
+            self._unsure.update(m.id for m in messages)
             raise
         return [p for i, p in enumerate(placed) if i not in left_out]
 
@@ -254,20 +251,19 @@ class MessageLog:
         if not entries:
             return set()
         found = await self._messages.sent_before({e.key for e in entries})
+        await self._announce_found(found)
         first = {(m.room, m.sender.id, m.client_id): m for m in found}
         settled = {e for e in entries if e.key in first}
         for entry in settled:
             entry.resolve(first[entry.key])
-        await self._announce_found(found)
         return settled
 
     async def _announce_found(self, found: Sequence[Message]) -> None:
         """Tell of messages that an attempt stored whose answer was lost."""
-        untold = [m for m in found if m.id in self._unsure.get(m.room, ())]
+        untold = [m for m in found if m.id in self._unsure]
         if untold:
             heads = await self._messages.heads({m.room for m in untold})
-            for message in untold:
-                self._unsure[message.room].discard(message.id)
+            self._unsure.difference_update(m.id for m in untold)
             self._announce([(m, heads[m.room]) for m in untold])
 
     def _announce(self, stored: Sequence[tuple[Message, Head]]) -> None:

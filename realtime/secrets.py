@@ -111,7 +111,7 @@ def find(name: str, folder: Path, environ: Mapping[str, str]) -> str | None:
     path = Path(named) if named else folder / name
     try:
         return path.read_text().strip()
-    except FileNotFoundError as error:
+    except (FileNotFoundError, NotADirectoryError) as error:
         if named:
             raise ConfigError(f"{variable}_FILE: {path} doesn't exist") from error
         return None
@@ -137,7 +137,10 @@ def create(path: Path, value: str) -> str:
             Path(draft).unlink()
         sync_folder(path.parent)
     except OSError as error:
-        raise ConfigError(f"{path.name}: {path} can't be written ({error.strerror})") from error
+        raise ConfigError(
+            f"{path.name}: {path} can't be written ({error.strerror}): "
+            "give --data or secrets_dir a folder this user may write to"
+        ) from error
     return value
 
 

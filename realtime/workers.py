@@ -84,7 +84,8 @@ class Workers:
 
     async def _end(self, process: asyncio.subprocess.Process) -> None:
         await stop(process, STOP_SECONDS)
-        if process.returncode:
+        # one that still started had nothing to drain, and no handler for the signal
+        if process.returncode not in {0, -signal.SIGTERM}:
             logger.error("worker_did_not_drain", pid=process.pid, exit_code=process.returncode)
             self._exit_code = self._exit_code or 1
 

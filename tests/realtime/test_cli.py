@@ -1,0 +1,314 @@
+"""The command line as people and supervisors use it: exit codes, sentences, signals."""
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from realtime import cli
+from realtime.secrets import MAKERS
+from storage.mongod import holder
+from tests.server import COMMAND, ServerProcess
+
+
+@pytest.fixture(autouse=True)
+def no_settings_around(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture(scope="module")
+async def demo(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[ServerProcess]:
+    """Serve the demo data for the commands that are run beside a server."""
+    server = ServerProcess(tmp_path_factory.mktemp("cli") / "data")
+    await server.start()
+    yield server
+    await server.close()
+
+
+def here(*arguments: str, monkeypatch: pytest.MonkeyPatch) -> int:
+    """Run a command that starts nothing, in this process."""
+    monkeypatch.setattr(sys, "argv", ["wenzhen", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    return int(ended.value.code or 0)
+
+
+async def apart(*arguments: str, env: dict[str, str] | None = None) -> tuple[int, str, str]:
+    """Run a command in a process of its own: its exit code, stdout and stderr."""
+    process = await asyncio.create_subprocess_exec(
+        *(str(COMMAND), *arguments),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env={**os.environ, **(env or {})},
+    )
+    async with asyncio.timeout(60):
+        out, err = await process.communicate()
+    assert process.returncode is not None
+    return process.returncode, out.decode(), err.decode()
+
+
+def children(pid: int) -> set[int]:
+    """List the worker processes of a supervisor."""
+    listed = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return {int(child) for child in listed if b"--worker" in command_of(child)}
+
+
+async def two_workers(supervisor: int, without: int = 0) -> set[int]:
+    """Wait for two workers, `without` not among them."""
+    async with asyncio.timeout(30):
+        while len(workers := children(supervisor) - {without}) < 2:  # noqa: ASYNC110 unannounced
+            await asyncio.sleep(0.05)
+    return workers
+
+
+def command_of(pid: str) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
+
+
+def test_good_settings_are_confirmed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert here("config", "check", monkeypatch=monkeypatch) == 0
+    assert capsys.readouterr().out == "The settings are good.\n"
+
+
+def test_wrong_settings_are_a_line_each_and_exit_code_2(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("config.yaml").write_text("server: {prot: 1, workers: none}")
+
+    assert here("config", "check", monkeypatch=monkeypatch) == 2
+
+    assert capsys.readouterr().err.splitlines() == [
+        "server.workers: Input should be a valid integer, unable to parse string as an integer",
+        "server.prot: unknown setting",
+    ]
+
+
+def test_check_asks_for_the_secrets_of_a_database_of_ones_own(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("WENZHEN_MONGODB__URI", "mongodb://db.example/")
+
+    assert here("config", "check", monkeypatch=monkeypatch) == 2
+
+    told = [line.partition(":")[0] for line in capsys.readouterr().err.splitlines()]
+    assert told == list(MAKERS)
+
+
+def test_check_writes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    here("config", "check", monkeypatch=monkeypatch)
+
+    assert list(Path.cwd().iterdir()) == []
+
+
+def test_a_virtual_clock_without_demo_is_refused(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert here("serve", "--virtual-clock", monkeypatch=monkeypatch) == 2
+    assert capsys.readouterr().err == (
+        "virtual_clock: only with demo, on a loopback host, with one worker\n"
+    )
+
+
+def test_a_taken_port_is_one_sentence_before_anything_is_started(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as squatter:
+        port = squatter.getsockname()[1]
+
+        assert here("serve", "--port", str(port), monkeypatch=monkeypatch) == 1
+
+    assert capsys.readouterr().err == (
+        f"Port {port} on 127.0.0.1 is taken by another program: "
+        "stop it, or choose another port with --port.\n"
+    )
+    assert not Path("data").exists()
+
+
+@pytest.mark.parametrize("arguments", [("no-such-command",), ("serve", "--port", "x")])
+def test_a_wrong_command_line_is_exit_code_2(
+    arguments: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert here(*arguments, monkeypatch=monkeypatch) == 2
+
+
+def test_a_password_file_that_is_absent_is_one_sentence(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    account = ("--role", "doctor", "--phone", "13900001111", "--name", "张仲景")
+
+    code = here(
+        *("accounts", "create", *account, "--password-file", "absent"), monkeypatch=monkeypatch
+    )
+
+    assert code == 1
+    assert capsys.readouterr().err == "absent can't be read: No such file or directory.\n"
+
+
+def test_load_data_without_a_server_is_one_sentence(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{closed.getsockname()[1]}"
+
+        code = here(
+            *("dev", "load-data", "--url", url, "--rooms", "1", "--out", "rooms"),
+            monkeypatch=monkeypatch,
+        )
+
+    assert code == 1
+    assert capsys.readouterr().err == f"No server answers at {url}; start one with `make run`.\n"
+
+
+async def test_a_file_in_place_of_the_data_folder_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "data").write_text("")
+
+    code, _, err = await apart("serve", "--port", "0", "--data", "data")
+
+    assert code == 2
+    assert len(err.splitlines()) == 1
+    assert "can't be written" in err
+
+
+async def test_the_reference_is_written_without_a_database(tmp_path: Path) -> None:
+    code, out, err = await apart("docs", "--out", "reference")
+
+    assert (code, err) == (0, "")
+    assert out.split() == ["reference/openapi.json", "reference/asyncapi.json"]
+    socket_document = json.loads((tmp_path / "reference" / "asyncapi.json").read_text())
+    assert "message:send" in json.dumps(socket_document)
+
+
+async def test_it_says_when_it_is_ready_and_whom_to_log_in_as(demo: ServerProcess) -> None:
+    said = demo.log_text()
+
+    assert f"Wenzhen is ready: {demo.url}" in said
+    assert "13800000001  问诊小白" in said
+    assert "13900000001  小傅" in said
+    assert "wenzhen-2026" in said
+
+
+@pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGINT])
+async def test_it_ends_in_order_and_takes_its_database_along(
+    tmp_path: Path, end: signal.Signals
+) -> None:
+    server = ServerProcess(tmp_path / "data")
+    await server.start()
+    try:
+        assert holder(server.data / "mongodb") is not None
+
+        os.kill(server.pid, end)
+        code = await server.stop()
+
+        assert code == 0
+        assert holder(server.data / "mongodb") is None
+    finally:
+        await server.close()
+
+
+async def test_a_second_server_on_the_data_is_refused_by_the_firsts_number(
+    demo: ServerProcess,
+) -> None:
+    code, _, err = await apart("serve", "--port", "0", "--data", str(demo.data))
+
+    assert code == 1
+    assert err == (
+        f"Another server (process {demo.pid}) uses the data folder {demo.data}: "
+        "stop it, or give --data another folder.\n"
+    )
+
+
+async def test_staff_created_beside_a_running_server_logs_in(demo: ServerProcess) -> None:
+    code, out, err = await apart(
+        *("accounts", "create", "--role", "operator", "--phone", "13600009999"),
+        *("--name", "值班员", "--data", str(demo.data)),
+        env={"WENZHEN_PASSWORD": "night-shift-7"},
+    )
+
+    assert (code, err) == (0, "")
+    login = {"phone": "13600009999", "password": "night-shift-7"}
+    async with (
+        aiohttp.ClientSession(demo.url) as http,
+        http.post("/api/v1/auth/login", json=login) as answer,
+    ):
+        assert answer.status == 200
+        assert (await answer.json())["user"]["id"] == out.strip()
+
+
+async def test_a_weak_password_is_refused_by_the_hospitals_rule(demo: ServerProcess) -> None:
+    code, out, err = await apart(
+        *("accounts", "create", "--role", "operator", "--phone", "13600009999"),
+        *("--name", "值班员", "--data", str(demo.data)),
+        env={"WENZHEN_PASSWORD": "short"},
+    )
+
+    assert (code, out) == (1, "")
+    assert err.startswith("--password: ")
+    assert "short" not in err
+
+
+async def test_loaded_rooms_are_written_and_their_records_verified(
+    demo: ServerProcess, tmp_path: Path
+) -> None:
+    code, _, err = await apart(
+        "dev", "load-data", "--url", demo.url, "--rooms", "2", "--out", "rooms.jsonl"
+    )
+    assert (code, err) == (0, "")
+    rooms = [json.loads(line) for line in (tmp_path / "rooms.jsonl").read_text().splitlines()]
+    assert [set(room) for room in rooms] == [
+        {"room", "consultation", "patient_token", "doctor_token"}
+    ] * 2
+
+    verify = ("record", "verify", "--data", str(demo.data))
+    code, out, err = await apart(*verify, rooms[0]["consultation"])
+    assert (code, err) == (0, "")
+    assert out.startswith("The record is whole: ")
+
+    code, _, err = await apart(*verify, "unknown")
+    assert (code, err) == (1, "There is no consultation unknown.\n")
+
+
+async def test_a_scenario_that_is_absent_is_exit_code_2() -> None:
+    code, _, err = await apart("bot", "run", "absent.yaml")
+
+    assert code == 2
+    assert len(err.splitlines()) == 1
+
+
+async def test_a_killed_worker_is_replaced_and_all_of_them_drain(tmp_path: Path) -> None:
+    server = ServerProcess(tmp_path / "data", "--workers", "2")
+    await server.start()
+    try:
+        killed = min(await two_workers(server.pid))
+        os.kill(killed, signal.SIGKILL)
+        workers = await two_workers(server.pid, without=killed)
+
+        assert await server.stop() == 0
+        with pytest.raises(ProcessLookupError):
+            os.kill(max(workers), 0)
+    finally:
+        await server.close()
+
+
+async def test_workers_whose_settings_are_refused_end_the_server(tmp_path: Path) -> None:
+    secrets = tmp_path / "secrets"
+    secrets.mkdir()
+    (secrets / "data_key").write_text("not a key")
+
+    code, _, err = await apart("serve", "--port", "0", "--workers", "2", "--data", str(tmp_path))
+
+    assert code == 2
+    assert err == "data_key: must be 32 bytes in base64 (openssl rand -base64 32)\n"

@@ -32,7 +32,9 @@ socket.connect();
 await ready;
 
 say("answer", await socket.emit("echo", { text: "您好" }));
-await socket.emit("refuse", {}).catch(({ code, message, retry }) => say("error", { code, message, retry }));
+await socket
+  .emit("refuse", {})
+  .catch(({ code, message, retry }) => say("error", { code, message, retry }));
 
 // ten at once: each answer belongs to its own question
 const many = await Promise.all([...Array(10).keys()].map((n) => socket.emit("echo", { n })));

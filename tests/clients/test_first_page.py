@@ -9,7 +9,7 @@ from playwright.async_api import Browser, ConsoleMessage, Locator, Page, async_p
 
 from tests.server import ServerProcess
 
-SCREENSHOT = os.environ.get("WENZHEN_SCREENSHOT")
+SCREENSHOT = os.environ.get("FIRST_PAGE_SCREENSHOT")
 """Where to put a picture of the page in mid-talk: `docs/images/first-page.png` for the README."""
 
 FLAGS = [
@@ -61,8 +61,9 @@ async def _log_in(side: Locator, phone: str) -> None:
 
 
 async def _ask(patient: Locator, doctor: str, description: str) -> None:
-    choice = await patient.get_by_label("医生").locator("option", has_text=doctor).inner_text()
-    await patient.get_by_label("医生").select_option(label=choice)
+    doctors = patient.get_by_role("combobox", name="医生")
+    choice = await doctors.locator("option", has_text=doctor).inner_text()
+    await doctors.select_option(label=choice)
     await patient.get_by_label("病情描述").fill(description)
     await patient.get_by_label("我已阅读并同意").check()
     await patient.get_by_role("button", name="提交问诊").click()
@@ -110,7 +111,7 @@ async def test_a_person_plays_both_sides_of_a_consultation(page: Page) -> None:
     await expect(patient.get_by_text("多久了")).to_be_visible()
     await expect(patient.locator(".deadline")).to_contain_text("无新消息将自动结束")
 
-    picture = await page.screenshot(clip={"x": 0, "y": 0, "width": 160, "height": 90})
+    picture = await page.screenshot(clip={"x": 24, "y": 21, "width": 40, "height": 40})
     await patient.get_by_label("发送图片").set_input_files(
         {"name": "腰.png", "mimeType": "image/png", "buffer": picture}
     )
@@ -156,10 +157,13 @@ async def test_a_refusal_is_told_in_words(page: Page) -> None:
 async def test_the_reference_shows_both_wires(page: Page, server: ServerProcess) -> None:
     await page.goto(f"{server.url}/docs")
 
-    await page.get_by_text("/api/v1/consultations", exact=True).first.click()
-    await expect(page.get_by_text("consent_version").first).to_be_visible()
-    await page.get_by_text("message:send", exact=True).first.click()
-    await expect(page.get_by_text("client_id").first).to_be_visible()
+    for operation, field in (
+        ("post-/api/v1/consultations", "consent_version"),
+        ("socket-message_send", "client_id"),
+    ):
+        details = page.locator(f"[id='{operation}']")
+        await details.locator("summary").click()
+        await expect(details.get_by_text(field)).to_be_visible()
 
 
 @pytest.mark.parametrize("path", ["/", "/docs"])

@@ -34,7 +34,7 @@ async def test_the_stock_client_talks_loses_its_engine_comes_back_and_resumes(
         "unknown": "bad_request",
         "closed_engine": "websocket",
         "away": "forced close",
-        "resumed": {"seqs": True, "texts": ["请描述", "有无发热"]},
+        "resumed": {"seqs": [1, 2], "texts": ["请描述", "有无发热"]},
         "ended": "ended",
         "after": "closed",
     }

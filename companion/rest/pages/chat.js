@@ -6,6 +6,8 @@ import { BECAUSE, SEX, STATE, TURN } from "./words.js";
 
 const RECALL_MS = 120_000;
 const TYPING_EVERY_MS = 2_500;
+const SETTLE_MS = 500;
+const END_PX = 260;
 
 export class Chat {
   #session;
@@ -15,6 +17,7 @@ export class Chat {
   #typedAt = 0;
   #lines = new Map();
   #ticking;
+  #following = 0;
 
   // `actions(consultation)` gives the buttons that this side has in its present state.
   constructor(session, consultation, { back, actions }) {
@@ -24,6 +27,7 @@ export class Chat {
     this.#room = new Room(session.socket, consultation.room, session.me);
     this.#build(back);
     this.#room.addEventListener("change", () => this.#render());
+    this.#room.addEventListener("message", () => this.#follow());
     session.socket.addEventListener("consultation:updated", this.#updated);
     this.#ticking = setInterval(() => this.#renderDeadline(), 1_000);
     this.#renderButtons();
@@ -37,6 +41,7 @@ export class Chat {
 
   close() {
     clearInterval(this.#ticking);
+    clearTimeout(this.#following);
     this.#room.leave();
     this.#session.socket.removeEventListener("consultation:updated", this.#updated);
   }
@@ -49,6 +54,18 @@ export class Chat {
   }
 
   #updated = ({ detail }) => detail.id === this.id && this.show(detail);
+
+  // Each message moves the deadline and the turn; ask for them when the talk rests for a moment.
+  #follow() {
+    clearTimeout(this.#following);
+    this.#following = setTimeout(async () => {
+      try {
+        this.show(await this.#session.api.get(`/consultations/${this.id}`));
+      } catch {
+        // the next message or the next connection asks again
+      }
+    }, SETTLE_MS);
+  }
 
   #build(back) {
     this.title = h("strong");
@@ -121,7 +138,9 @@ export class Chat {
     const c = this.#consultation;
     const peer = this.#room.peer;
     const patient = this.#session.me.role === "patient";
-    this.title.textContent = patient ? `${c.doctor.name} · ${c.doctor.title}` : `患者 ${c.person.name}`;
+    this.title.textContent = patient
+      ? `${c.doctor.name} · ${c.doctor.title}`
+      : `患者 ${c.person.name}`;
     this.online.textContent = peer ? (peer.online ? "在线" : "离线") : "";
     this.online.classList.toggle("on", Boolean(peer?.online));
     this.state.textContent = STATE[c.state] ?? c.state;
@@ -154,22 +173,34 @@ export class Chat {
   // Lines are kept by key, so that a new one doesn't rebuild (or read aloud) those before it.
   #renderLines() {
     const stored = [...this.#room.messages.values()].sort((a, b) => a.seq - b.seq);
-    const entries = stored.filter(({ kind }) => kind !== "recall").map((m) => [m.client_id + m.seq, m]);
+    const entries = stored
+      .filter(({ kind }) => kind !== "recall")
+      .map((message) => [message.client_id + message.seq, message]);
     for (const draft of this.#room.outbox.values()) entries.push([draft.client_id, draft]);
-    const atEnd = this.list.scrollHeight - this.list.scrollTop - this.list.clientHeight < 60;
+    const atEnd = this.#atEnd();
     const lines = entries.map(([key, message]) => this.#line(key, message));
     const gone = new Set(this.list.children);
     lines.forEach((line, index) => {
       gone.delete(line);
-      if (this.list.children[index] !== line) this.list.insertBefore(line, this.list.children[index] ?? null);
+      const there = this.list.children[index] ?? null;
+      if (there !== line) this.list.insertBefore(line, there);
     });
     for (const line of gone) line.remove();
-    if (atEnd) this.list.scrollTop = this.list.scrollHeight;
+    if (atEnd) this.#toEnd();
+  }
+
+  #atEnd() {
+    return this.list.scrollHeight - this.list.scrollTop - this.list.clientHeight < END_PX;
+  }
+
+  #toEnd() {
+    this.list.scrollTop = this.list.scrollHeight;
   }
 
   #line(key, message) {
     const recalled = this.#room.recalled.has(message.seq);
-    const looks = JSON.stringify([recalled, message.error?.message, this.#readMark(message), this.#mayRecall(message)]);
+    const looks = JSON.stringify(
+      [recalled, message.error?.message, this.#readMark(message), this.#mayRecall(message)]);
     const known = this.#lines.get(key);
     if (known?.looks === looks) return known.element;
     const element = this.#draw(message, recalled);
@@ -188,13 +219,18 @@ export class Chat {
     return h("div", { class: mine ? "line mine" : "line" },
       h("div", { class: "bubble" }, this.#content(message)),
       h("p", { class: "meta" },
-        message.at ? shortTime(message.at) : "", this.#readMark(message), ...this.#tools(message)));
+        message.at ? h("time", { dateTime: message.at }, shortTime(message.at)) : null,
+        h("span", {}, this.#readMark(message)), ...this.#tools(message)));
   }
 
   #content({ kind, body }) {
     if (kind === "image" && body.url) {
       return h("a", { href: body.url, target: "_blank", rel: "noopener" },
-        h("img", { src: body.thumbnail_url ?? body.url, alt: "图片", class: "picture" }));
+        h("img", {
+          src: body.thumbnail_url ?? body.url, alt: "图片", class: "picture",
+          // it takes its room only now
+          onload: () => this.#atEnd() && this.#toEnd(),
+        }));
     }
     if (kind === "image") return "图片发送中…";
     if (kind === "voice") return h("audio", { src: body.url, controls: true });
@@ -228,7 +264,9 @@ export class Chat {
 }
 
 function drawCard({ card, person, description, images = [], at, ...rest }) {
-  if (card !== "case") return h("pre", { class: "card" }, JSON.stringify({ card, ...rest }, null, 2));
+  if (card !== "case") {
+    return h("pre", { class: "card" }, JSON.stringify({ card, ...rest }, null, 2));
+  }
   return h("article", { class: "card", ariaLabel: "病历卡" },
     h("h4", {}, "就诊人信息"),
     h("p", {}, `${person.name} · ${SEX[person.sex] ?? person.sex} · ${person.age} 岁`),

@@ -1,7 +1,7 @@
 // The doctor's side: who waits, who is being talked to, and the conversation.
 
 import { Chat } from "./chat.js";
-import { button, guarded, h, shortTime } from "./dom.js";
+import { button, field, guarded, h, shortTime } from "./dom.js";
 import { SEX, STATE, TURN } from "./words.js";
 
 const MINE = ["awaiting_doctor", "in_progress"];
@@ -99,7 +99,7 @@ export class DoctorView {
 
   // The reason is asked for on the spot: the patient reads it.
   #decline(c) {
-    const reason = h("input", { required: true, maxLength: 200, placeholder: "退诊原因" });
+    const reason = h("input", { required: true, maxLength: 200 });
     return h("details", { class: "decline" },
       h("summary", { class: "button quiet" }, "退诊"),
       h("form", {
@@ -107,7 +107,7 @@ export class DoctorView {
         onsubmit: guarded(this.#pane.tell, () =>
           this.#act(c, "consultation:decline", { reason: reason.value.trim() })),
       },
-      h("label", { class: "field" }, h("span", {}, "退诊原因"), reason),
+      field("退诊原因", reason),
       h("button", { type: "submit", class: "quiet" }, "确定退诊")));
   }
 

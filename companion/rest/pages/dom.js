@@ -16,8 +16,11 @@ export function h(tag, attributes = {}, ...children) {
 export const button = (label, onclick, kind = "") =>
   h("button", { type: "button", class: kind, onclick }, label);
 
+let fields = 0;
+
 export function field(label, control, hint = null) {
-  return h("label", { class: "field" }, h("span", {}, label), control, hint);
+  control.id = `field-${++fields}`;
+  return h("div", { class: "field" }, h("label", { htmlFor: control.id }, label), control, hint);
 }
 
 // Do what a person asked for; meanwhile its control rests, and a refusal is told in words.

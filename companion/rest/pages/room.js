@@ -125,10 +125,12 @@ export class Room extends EventTarget {
   }
 
   #take(messages) {
+    if (messages.some(({ seq }) => seq > this.#seen)) this.dispatchEvent(new Event("message"));
     for (const message of messages) {
       if (message.kind === "recall") this.recalled.add(message.body.seq);
       if (message.recalled) this.recalled.add(message.seq);
       if (message.client_id) this.outbox.delete(message.client_id);
+      if (message.sender.id !== this.me.id) this.typingUntil = 0;
       this.messages.set(message.seq, message);
       this.#seen = Math.max(this.#seen, message.seq);
     }

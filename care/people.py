@@ -27,10 +27,20 @@ class Sex(StrEnum):
     MALE = "male"
     FEMALE = "female"
 
+    @classmethod
+    def _missing_(cls, value: object) -> "Sex | None":
+        """Take the ID card's own words too."""
+        return {"男": cls.MALE, "女": cls.FEMALE}.get(value) if isinstance(value, str) else None
+
 
 class Kind(StrEnum):
     ADULT = "adult"
     CHILD = "child"
+
+    @classmethod
+    def _missing_(cls, value: object) -> "Kind | None":
+        """Take the manual's words too."""
+        return {"成人": cls.ADULT, "儿童": cls.CHILD}.get(value) if isinstance(value, str) else None
 
 
 class IdCard(NamedTuple):
@@ -120,10 +130,8 @@ def check_person(person: Person, today: date, policy: PeoplePolicy) -> None:
         _check_phone(person.mobile, "mobile")
     if person.guardian is not None:
         _check_guardian(person.guardian, today, policy)
-    if kind_on(person.birth_date, today, policy) is Kind.ADULT:
-        if person.mobile is None:
-            raise BadRequest.field("mobile", "请填写手机号码")
-    elif person.guardian is None:
+    child = kind_on(person.birth_date, today, policy) is Kind.CHILD
+    if child and person.guardian is None:
         raise BadRequest.field("guardian", f"{policy.adult_age}岁以下儿童须填写监护人")
 
 

@@ -39,9 +39,9 @@ class GuardianForm(Body):
 
 
 class NewPerson(Body):
-    """Sex and birth date are the ID card's; whoever sends them too must agree with it."""
+    """Kind, sex and birth date follow from the ID card; whoever sends them must agree with it."""
 
-    kind: Kind
+    kind: Kind | None = None
     name: Text
     id_card: Number
     sex: Sex | None = None

@@ -129,7 +129,6 @@ def test_an_adult_and_a_child_with_a_guardian_pass() -> None:
         ("id_card", person(card="1")),
         ("id_card", person(card=id_card(date(2026, 11, 23)), guardian=GUARDIAN)),
         ("mobile", person(mobile="12345678901")),
-        ("mobile", person(mobile=None)),
         ("social_security_card", person(social_security_card="1234567")),
         ("social_security_card", person(social_security_card="12345678-9")),
         ("guardian", person(card=CHILD)),

@@ -182,10 +182,9 @@ async def test_a_place_is_free_again_after_a_deletion(patient: User) -> None:
         ("id_card", adult(id_card="1101****5998")),
         ("id_card", child(id_card=id_card(TOMORROW))),
         ("sex", adult(sex="female")),
-        ("sex", adult(sex="男")),
+        ("sex", adult(sex="女")),
         ("birth_date", adult(birth_date=TOMORROW.isoformat())),
         ("birth_date", adult(birth_date="1990-13-01")),
-        ("mobile", adult(mobile=None)),
         ("mobile", adult(mobile="12345678901")),
         ("mobile", adult(mobile=13412345678)),
         ("social_security_card", adult(social_security_card="一二三四五六七八")),
@@ -260,3 +259,13 @@ async def test_people_are_for_patients(ward: Ward) -> None:
     assert (await doctor.get("people")).status == 403
     assert (await doctor.post("people", adult())).status == 403
     assert (await ward.api.call("GET", "people")).status == 401
+
+
+@pytest.mark.rule("P1")
+async def test_a_name_and_an_id_card_say_enough(patient: User) -> None:
+    wanted = {k: v for k, v in adult().items() if k in {"name", "id_card"}}
+    added = await patient.post("people", wanted)
+    assert added.status == 201
+    assert (added.body["kind"], added.body["sex"]) == ("adult", "male")
+    again = await patient.post("people", wanted | {"kind": "成人", "sex": "男"})
+    assert again.status == 201

@@ -1,14 +1,17 @@
 """The people of a scenario: each logs in by REST and holds one or more sockets."""
 
+import io
 import itertools
 import random
+from base64 import b64encode
 from dataclasses import dataclass, field
 from typing import Any
 
 import aiohttp
+from PIL import Image
 
 from bot.client import Client
-from bot.scenario import Actor
+from bot.scenario import Actor, Upload
 
 PASSWORD = "wenzhen-2026"
 SMS_CODE = "246810"
@@ -124,6 +127,28 @@ async def add_person(patient: User) -> str:
         },
     )  # fmt: skip
     return str(made["id"])
+
+
+def id_card(born: str, serial: str) -> str:
+    """Make an ID card with a right checksum: `born` YYYYMMDD, an odd serial for a man."""
+    number = f"110101{born}{serial}"
+    total = sum(int(digit) * 2 ** (17 - i) for i, digit in enumerate(number))
+    return number + "10X98765432"[total % 11]
+
+
+async def upload(user: User) -> str:
+    """Upload a small picture; give its id."""
+    picture = io.BytesIO()
+    Image.new("RGB", (32, 24), "teal").save(picture, "PNG")
+    answer = await user.client.upload(
+        Upload(
+            name="tooth.png",
+            content_type="image/png",
+            base64=b64encode(picture.getvalue()).decode(),
+        )
+    )
+    assert answer.status == 201, answer.body
+    return str(answer.body["id"])
 
 
 def form(doctor_id: str, person_id: str, **changes: Any) -> dict[str, Any]:

@@ -17,8 +17,10 @@ from tests.scenarios.people import (
     ask,
     begin,
     form,
+    id_card,
     pay,
     say,
+    upload,
 )
 
 HOUR = 3600
@@ -414,3 +416,61 @@ async def test_strangers_and_wrong_roles_move_nothing(
     for user in (patient, doctor):
         status, _ = await user.refused("GET", "/consultations/unknown")
         assert status == 403
+
+
+@pytest.mark.rule("C1", "C10", "R6")
+async def test_the_forms_images_are_on_the_case_card(
+    new_patient: NewPatient, enter_as: Enter
+) -> None:
+    patient, doctor, other = await new_patient(), await enter_as(XIAOFU), await new_patient()
+    image = await upload(patient)
+    theirs = await upload(other)
+    person = await add_person(patient)
+    status, _ = await patient.refused(
+        "POST", "/consultations", form(doctor.id, person, images=[image, theirs])
+    )
+    assert status == 403
+    asked = await patient.post("/consultations", form(doctor.id, person, images=[image]))
+    assert [i["file"] for i in asked["images"]] == [image]
+    await doctor.client.connect()
+    card = (await lines(doctor, asked["room"]))[0]
+    (shown,) = card["body"]["images"]
+    async with doctor.http.get(doctor.url + shown["url"]) as answer:
+        assert answer.status == 200
+        assert answer.content_type == "image/png"
+
+
+@pytest.mark.rule("C1", "P2")
+async def test_under_six_the_guardian_must_be_present(
+    new_patient: NewPatient, enter_as: Enter
+) -> None:
+    patient, doctor = await new_patient(), await enter_as(XIAOFU)
+    child = await patient.post(
+        "/people",
+        {
+            "kind": "child", "name": "小宝", "id_card": id_card("20230115", "001"),
+            "guardian": {
+                "name": "大宝", "id_card": "110101199003070417", "phone": "13412345678",
+            },
+        },
+    )  # fmt: skip
+    wanted = form(doctor.id, child["id"])
+    status, problem = await patient.refused("POST", "/consultations", wanted)
+    assert (status, list(problem["fields"])) == (400, ["guardian_present"])
+    await patient.post("/consultations", wanted | {"guardian_present": True})
+
+
+@pytest.mark.rule("P4")
+async def test_a_person_in_an_open_consultation_stays(
+    new_patient: NewPatient, enter_as: Enter
+) -> None:
+    patient, doctor = await new_patient(), await enter_as(XIAOFU)
+    asked = await ask(patient, doctor)
+    person = asked["person"]["id"]
+    status, _ = await patient.refused("DELETE", f"/people/{person}")
+    assert status == 409
+    await patient.post(f"/consultations/{asked['id']}/cancel")
+    answer = await patient.client.call("DELETE", f"/people/{person}")
+    assert answer.status == 204
+    kept = await patient.get(f"/consultations/{asked['id']}")
+    assert kept["person"] == asked["person"]

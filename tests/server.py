@@ -44,7 +44,6 @@ class ServerProcess:
         mine = {k: v for k, v in os.environ.items() if not k.startswith("WENZHEN_")}
         self._env = {**mine, **(env or {})}
         self._process: subprocess.Popen[bytes] | None = None
-        self._groups: list[int] = []
 
     @property
     def pid(self) -> int:
@@ -63,7 +62,6 @@ class ServerProcess:
             self._process = subprocess.Popen(  # noqa: ASYNC220, S603  # returns at once; our own command
                 command, stdout=log, stderr=log, env=self._env, start_new_session=True
             )
-        self._groups.append(self._process.pid)
         await self._wait_until_ready(self._process)
 
     async def stop(self) -> int:
@@ -75,25 +73,22 @@ class ServerProcess:
         return await self._exit_code(STOP_SECONDS)
 
     async def kill9(self) -> None:
-        """Kill it as a crash would: no goodbye, nothing flushed. Its database may live on."""
+        """Kill it as a crash would: no goodbye, nothing flushed."""
         if self._process is not None:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self._process.pid, signal.SIGKILL)
             await self._exit_code(STOP_SECONDS)
 
     async def restart(self) -> None:
-        """Bring it up again on the same data and port, after `stop` or `kill9` or by a stop now."""
+        """Bring it up again on the same data and port; it is stopped first if it still runs."""
         await self.stop()
         await self.start()
 
     async def close(self) -> None:
-        """Stop it, sweep up what a crash left of its process group, and show its log."""
+        """Stop it if it still runs, and show its log."""
         try:
             await self.stop()
         finally:
-            for group in self._groups:
-                with contextlib.suppress(ProcessLookupError, PermissionError):
-                    os.killpg(group, signal.SIGKILL)
             # pytest shows this with the test, and only when the test failed
             print(f"--- {self.log}\n{self.log_text()}")  # noqa: T201
 

@@ -19,6 +19,7 @@ from pydantic import Field
 from socketio.packet import CONNECT, CONNECT_ERROR
 
 from care.errors import BadRequest, CareError, Unavailable
+from care.fields import refuse_unstorable
 from care.ports import Clock, Tokens
 from realtime.gateway.bus import Bus
 from realtime.gateway.codec import Packet
@@ -154,6 +155,7 @@ class Gateway(socketio.AsyncServer):  # type: ignore[misc]  # the library ships 
         """Check who this is. Raises a CareError that says why it is not let in."""
         if self.draining:
             raise Unavailable
+        refuse_unstorable(auth)
         hello = parse(Auth, auth)
         caller = await self._tokens.verify(hello.token)
         await self._bus.follow(caller.user)

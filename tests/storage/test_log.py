@@ -1,18 +1,15 @@
 import asyncio
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import timedelta
 from itertools import pairwise
 from typing import Any
 
 import pytest
 
-from care.errors import CareError, Closed, Forbidden, Unavailable
-from care.rooms import SYSTEM, Break, Draft, Head, Message, Sender, find_break
-from storage import log as log_module
+from care.rooms import Break, Head, find_break
 from storage.database import Database
 from storage.log import MessageLog
-from storage.messages import Messages, to_document
+from storage.messages import Messages
 from tests.storage.rooms import (
     DOCTOR,
     PATIENT,
@@ -213,220 +210,6 @@ async def test_an_observed_message_of_another_chain_is_not_believed(node: Node) 
     assert stored.seq == 2
 
 
-async def test_a_closed_room_takes_nothing_from_its_members(node: Node) -> None:
-    await node.open("r")
-    await node.log.append(fence("r", [], version=2))
-
-    with pytest.raises(Closed):
-        await node.log.append(text("r"))
-
-    assert (await node.log.append(fence("r", [], version=2))).seq == 3
-
-
-async def test_nothing_follows_a_closing_line_of_the_same_batch(node: Node) -> None:
-    await node.open("r")
-    lines = [text("r"), fence("r", [], version=2), text("r"), text("r", DOCTOR)]
-
-    before, closing, *after = await asyncio.gather(
-        *[node.log.append(line) for line in lines], return_exceptions=True
-    )
-
-    assert isinstance(before, Message)
-    assert isinstance(closing, Message)
-    assert [type(answer) for answer in after] == [Closed, Closed]
-    assert [m.seq for m in await node.read("r")] == [1, 2, 3]
-
-
-async def test_a_fence_that_lost_its_place_shuts_nobody_out(database: Database, node: Node) -> None:
-    """The closing line here meets a newer state that another process is just writing."""
-    await node.open("r")
-    newer = to_document(chain(fence("r"), fence("r", version=3))[1])
-    async with database.transaction() as session:
-        await database.db["messages"].insert_one(newer, session=session)
-        lines = [node.log.append(d) for d in (fence("r", [], version=2), text("r"))]
-        await insert_waits(database)
-
-    closing, after = await asyncio.gather(*lines)
-
-    assert (closing.seq, after.seq) == (3, 4)
-
-
-async def insert_waits(database: Database) -> None:
-    """Poll until an insert of this database is under way: the server tells nobody of it."""
-    running: dict[str, Any] = {"currentOp": 1, "active": True, "op": "insert"}
-    running["ns"] = f"{database.db.name}.messages"
-    async with asyncio.timeout(5):
-        while not (await database.client.admin.command(running))["inprog"]:  # noqa: ASYNC110 (see above)
-            await asyncio.sleep(0.01)
-
-
-async def test_who_is_shut_out_gets_the_refusal_of_the_record(database: Database) -> None:
-    async def refusal(draft: Draft) -> CareError:
-        return Closed() if draft.sender == PATIENT else Forbidden()
-
-    messages = Messages(database)
-    await messages.ensure_indexes()
-    log = MessageLog(messages, TickingClock(), lambda _: None, refusal=refusal)
-
-    answers = await asyncio.gather(
-        log.append(text("r", PATIENT)), log.append(text("r", DOCTOR)), return_exceptions=True
-    )
-
-    assert [type(answer) for answer in answers] == [Closed, Forbidden]
-
-
-async def test_a_room_another_process_closed_is_closed_here(pair: Sequence[Node]) -> None:
-    here, elsewhere = pair
-    await here.open("r")
-    await elsewhere.log.append(fence("r", [], version=2))
-
-    with pytest.raises(Closed):
-        await here.log.append(text("r"))
-
-
-async def test_a_room_another_process_opened_is_open_here(pair: Sequence[Node]) -> None:
-    here, elsewhere = pair
-    with pytest.raises(Closed):
-        await here.log.append(text("r"))
-    await elsewhere.open("r")
-
-    assert (await here.log.append(text("r"))).seq == 2
-
-
-async def test_a_refused_message_never_overtakes_a_later_one(pair: Sequence[Node]) -> None:
-    """I4: the fence in memory is old, and the batch itself brings a newer one."""
-    here, elsewhere = pair
-    await here.log.append(fence("r", [], version=1))
-    await elsewhere.log.append(fence("r", version=2))
-
-    lines = [text("r"), fence("r", version=3), text("r")]
-    first, _, second = await asyncio.gather(*[here.log.append(line) for line in lines])
-
-    assert first.seq < second.seq
-
-
-async def test_a_resend_after_the_close_is_answered_with_the_first_receipt(node: Node) -> None:
-    """I3"""
-    await node.open("r")
-    first = await node.log.append(text("r", client_id="c"))
-    await node.log.append(fence("r", [], version=2))
-
-    assert await node.log.append(text("r", client_id="c")) == first
-
-
-async def test_a_late_older_fence_does_not_reopen(pair: Sequence[Node]) -> None:
-    here, elsewhere = pair
-    await here.log.append(fence("r", [], version=3))
-    await here.log.append(fence("r", version=2))
-
-    for node in (here, elsewhere):
-        with pytest.raises(Closed):
-            await node.log.append(text("r"))
-
-
-async def test_a_caller_that_stops_waiting_neither_loses_its_message_nor_others(
-    node: Node,
-) -> None:
-    await node.open("r")
-    node.batches.clear()
-    left = node.log.append(text("r"))
-    other = node.log.append(text("r"))
-    left.cancel()
-
-    assert (await other).seq == 3
-    assert node.batches == [2]
-
-
-@pytest.mark.parametrize("place", [0, 1, 6])
-@pytest.mark.parametrize("content", ["\ud800", START, 2**70])
-async def test_a_draft_that_cannot_be_written_is_refused_alone(
-    node: Node, content: Any, place: int
-) -> None:
-    await node.open("r")
-    lines = [text("r", client_id=f"{n}") for n in range(7)]
-    lines[place] = replace(lines[place], body={"text": content})
-
-    answers = await asyncio.gather(
-        *[node.log.append(line) for line in lines], return_exceptions=True
-    )
-
-    failed = [n for n, answer in enumerate(answers) if isinstance(answer, BaseException)]
-    assert failed == [place]
-    assert not isinstance(answers[place], Unavailable)
-    assert node.told_of("r") == list(range(1, 8))
-
-
-async def test_a_listener_that_fails_costs_no_acknowledgement(database: Database) -> None:
-    def fail(_: object) -> None:
-        raise ZeroDivisionError
-
-    messages = Messages(database)
-    await messages.ensure_indexes()
-    writes: list[int] = []
-    log = MessageLog(messages, TickingClock(), fail, lambda size, _seconds: writes.append(size))
-
-    lines = [log.append(line) for line in (fence("r"), text("r"), text("r"))]
-
-    assert [m.seq for m in await asyncio.gather(*lines)] == [1, 2, 3]
-    await log.close()
-    assert writes == [3]
-
-
-async def test_a_full_queue_refuses_at_once(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(log_module, "WAITING_MAX", 3)
-    sent = [node.log.append(line) for line in (fence("r"), text("r"), text("r"))]
-
-    with pytest.raises(Unavailable):
-        node.log.append(text("r"))
-
-    assert [m.seq for m in await asyncio.gather(*sent)] == [1, 2, 3]
-    assert (await node.log.append(text("r"))).seq == 4
-
-
-async def test_more_rooms_than_heads_are_kept_in_memory(
-    node: Node, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """I2"""
-    monkeypatch.setattr(log_module, "HEADS_MAX", 2)
-    rooms = [new_room() for _ in range(5)]
-    await node.open(*rooms)
-
-    for _ in range(2):
-        await asyncio.gather(*[node.log.append(text(room)) for room in rooms])
-
-    assert [[m.seq for m in await node.read(room)] for room in rooms] == [[1, 2, 3]] * 5
-
-
-async def test_close_waits_for_everything_accepted(node: Node) -> None:
-    sent = [node.log.append(line) for line in (fence("r"), *[text("r") for _ in range(30)])]
-
-    await node.log.close()
-
-    assert all(future.done() for future in sent)
-    assert len(await node.read("r")) == 31
-
-
-async def test_a_cancelled_writer_leaves_no_caller_waiting(database: Database, node: Node) -> None:
-    await node.open("r")
-    async with database.transaction() as session:
-        # whoever writes to the room now waits
-        taken = to_document(chain(fence("r"), text("r"))[1])
-        await database.db["messages"].insert_one(taken, session=session)
-        sent = [node.log.append(text("r")) for _ in range(3)]
-        (writer,) = [t for t in asyncio.all_tasks() if t.get_name() == "message-log"]
-        while not writer.done():
-            await asyncio.sleep(0)  # it begins, and ends
-            # again: Python 3.11's wait_for, in the driver, may swallow one
-            writer.cancel()
-        await session.abort_transaction()
-
-    answers = await asyncio.gather(*sent, return_exceptions=True)
-
-    assert [type(answer) for answer in answers] == [Unavailable] * 3
-    assert isinstance(await node.log.append(text("r")), Message)
-    heads_of(await node.read("r"))
-
-
 async def test_a_rooms_time_never_runs_backwards_between_processes(
     database: Database, pair: Sequence[Node]
 ) -> None:
@@ -466,10 +249,3 @@ async def test_tampering_in_the_database_is_found(
         head = head.after(message)
 
     assert first == found
-
-
-async def test_a_name_and_a_role_do_not_make_one_the_system(node: Node) -> None:
-    impostor = Sender(PATIENT.id, SYSTEM.role, SYSTEM.name)
-
-    with pytest.raises(Closed):
-        await node.log.append(text("r", impostor))

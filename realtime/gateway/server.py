@@ -18,7 +18,7 @@ from aiohttp import web
 from pydantic import Field
 from socketio.packet import CONNECT, CONNECT_ERROR
 
-from care.errors import BadRequest, CareError, Unavailable
+from care.errors import BadRequest, CareError, Unauthenticated, Unavailable
 from care.fields import refuse_unstorable
 from care.ports import Clock, Tokens
 from realtime.gateway.bus import Bus
@@ -43,8 +43,8 @@ logger = structlog.get_logger(__name__)
 
 class Auth(Payload):
     token: str = Field(min_length=1, max_length=4096)
-    device: Device
-    device_id: str = Field(min_length=1, max_length=128)
+    device: Device = "h5"
+    device_id: str = Field(default="unnamed", min_length=1, max_length=128)
 
 
 class Gateway(socketio.AsyncServer):  # type: ignore[misc]  # the library ships no types
@@ -156,6 +156,8 @@ class Gateway(socketio.AsyncServer):  # type: ignore[misc]  # the library ships 
         if self.draining:
             raise Unavailable
         refuse_unstorable(auth)
+        if not (isinstance(auth, dict) and auth.get("token")):
+            raise Unauthenticated
         hello = parse(Auth, auth)
         caller = await self._tokens.verify(hello.token)
         await self._bus.follow(caller.user)

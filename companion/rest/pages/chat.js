@@ -161,7 +161,7 @@ export class Chat {
     const { closes_at, closes_because, closed_reason, queue, turn } = this.#consultation;
     const parts = [];
     if (queue) parts.push(`排队第 ${queue.position} 位`);
-    if (turn) parts.push(TURN[turn]);
+    if (turn) parts.push(TURN[this.#session.me.role][turn]);
     if (closes_at) parts.push(`${remaining(closes_at)} 后${BECAUSE[closes_because] ?? "关闭"}`);
     if (closed_reason) {
       parts.push([closed_reason.text, closed_reason.detail].filter(Boolean).join("："));

@@ -73,7 +73,7 @@ export class DoctorView {
       h("div", {},
         h("strong", {}, name), ` · ${SEX[sex] ?? sex} · ${age} 岁 · `,
         h("span", { class: "tag", "data-state": c.state }, STATE[c.state]),
-        c.state === "in_progress" && c.turn ? h("span", { class: "hint" }, ` ${TURN[c.turn]}`) : null,
+        c.state === "in_progress" && c.turn ? h("span", { class: "hint" }, ` ${TURN.doctor[c.turn]}`) : null,
         h("p", { class: "hint" }, `${shortTime(c.created_at)} ${c.description}`)),
       button("查看", () => this.#enter(c), "primary"));
   }

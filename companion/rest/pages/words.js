@@ -31,4 +31,8 @@ export const BECAUSE = {
 
 export const SEX = { male: "男", female: "女" };
 
-export const TURN = { doctor: "待医生回复", patient: "待患者回复" };
+// whose turn it is, as each side reads it
+export const TURN = {
+  patient: { doctor: "待医生回复", patient: "待您回复" },
+  doctor: { doctor: "待您回复", patient: "待患者回复" },
+};

@@ -12,8 +12,9 @@ from typing import Any
 
 JsonObject = dict[str, Any]
 
+TEXT = "字"
 SAMPLES: Mapping[str, Any] = {
-    "string": "字",
+    "string": TEXT,
     "integer": 7,
     "number": 1.5,
     "boolean": True,
@@ -63,19 +64,19 @@ class Schemas:
         followed = self.follow(schema)
         return [self.follow(option) for option in followed.get("anyOf", [followed])]
 
-    def sample(self, schema: JsonObject) -> Any:
-        """Make a value the schema takes, with every field of its objects."""
+    def sample(self, schema: JsonObject, text: str = TEXT) -> Any:
+        """Make a value the schema takes, with all fields of its objects and `text` where it may."""
         option = self.options(schema)[0]
         if "enum" in option:
             return option["enum"][0]
         match option["type"]:
             case "object":
                 fields = option.get("properties", {})
-                return {name: self.sample(field) for name, field in fields.items()}
+                return {name: self.sample(field, text) for name, field in fields.items()}
             case "array":
-                return [self.sample(option["items"])] * option.get("minItems", 1)
+                return [self.sample(option["items"], text)] * option.get("minItems", 1)
             case "string":
-                return _text(option)
+                return _text(option, text)
             case "integer" | "number":
                 return option.get("minimum", 1)
         return SAMPLES[option["type"]]
@@ -136,9 +137,9 @@ def _out_of_bounds(option: JsonObject) -> Iterator[tuple[Fault, str, Any]]:
             yield Fault.SIZE, "too many", ["x"] * (option["maxItems"] + 1)
 
 
-def _text(option: JsonObject) -> str:
+def _text(option: JsonObject, text: str = TEXT) -> str:
     known = PATTERNS.get(option.get("pattern", "")) or FORMATS.get(option.get("format", ""))
-    return known or "字" * max(option.get("minLength", 1), 1)
+    return known or (text * option.get("minLength", 1))[: option.get("maxLength")]
 
 
 def _spoiled(fault: Fault, good: JsonObject, path: tuple[str, ...], why: str, bad: Any) -> Spoiled:

@@ -15,6 +15,7 @@ import typer
 import uvloop
 
 from care.accounts import Role
+from care.directory import Title
 from care.errors import BadRequest, CareError
 from realtime import logs
 from realtime.load_data import LoadError
@@ -102,16 +103,24 @@ def create_account(
     password_file: Annotated[
         Path | None, typer.Option(help=f"[default: ${PASSWORD_VARIABLE}, else it is asked for]")
     ] = None,
+    title: Annotated[Title, typer.Option(help="Of a doctor.")] = Title.RESIDENT,
+    hospital: Annotated[str | None, typer.Option(help="Of a doctor, who needs one.")] = None,
+    department: Annotated[str | None, typer.Option(help="Of a doctor, who needs one.")] = None,
     config_file: ConfigFile = None,
     data: DataFolder = None,
 ) -> None:
     """Create an account for a member of staff, also beside a running server; print its id."""
     from realtime import operations
 
+    practice = None
+    if role is Role.DOCTOR:
+        if not (hospital and department):
+            fail("A doctor needs --hospital and --department.", EXIT_CONFIG)
+        practice = operations.Practice(title, hospital, department)
     settings = load_settings(config_file, given(data=data))
     logs.configure(settings.log)
     password = read_password(password_file)
-    print(run(operations.create_account(settings, role, phone, name, password)))
+    print(run(operations.create_account(settings, role, phone, name, password, practice)))
 
 
 @record.command("verify")
@@ -129,6 +138,24 @@ def verify_record(
     if verdict.found is not None:
         fail(f"The record breaks at message {verdict.found.seq}: {verdict.found.why}.")
     print(f"The record is whole: {verdict.messages} messages.")
+
+
+@record.command("export")
+def export_record(
+    consultation: str,
+    out: Annotated[Path | None, typer.Option(help="[default: CONSULTATION.zip]")] = None,
+    config_file: ConfigFile = None,
+    data: DataFolder = None,
+) -> None:
+    """Write a consultation as one archive: the record, a page to read it by, the attachments."""
+    from realtime import operations
+
+    settings = load_settings(config_file, given(data=data))
+    logs.configure(settings.log)
+    out = out or Path(f"{consultation}.zip")
+    if not run(operations.export_record(settings, consultation, out)):
+        fail(f"There is no consultation {consultation}.")
+    print(out)
 
 
 @bot.command("run")

@@ -3,11 +3,13 @@
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from care.accounts import Role
+from care.directory import Doctor, Prices, Title
 from companion.rest import openapi
-from realtime import app, record
+from realtime import app, archive, record
 from realtime.gateway import asyncapi
 from realtime.gateway.events import EVENTS
 from realtime.secrets import MAKERS, parse
@@ -28,18 +30,52 @@ async def hub(settings: Settings) -> AsyncIterator[app.Hub]:
             await parts.stop()
 
 
+@dataclass(frozen=True, slots=True)
+class Practice:
+    """Where a new doctor stands in the directory. He offers text consultations, free of charge."""
+
+    title: Title
+    hospital: str
+    department: str
+
+
 async def create_account(
-    settings: Settings, role: Role, phone: str, name: str, password: str
+    settings: Settings,
+    role: Role,
+    phone: str,
+    name: str,
+    password: str,
+    practice: Practice | None = None,
 ) -> str:
-    """Give the new account's id."""
+    """Give the new account's id; a doctor gets his page in the directory too."""
     async with hub(settings) as parts:
-        return await parts.companion.accounts.create_staff(role, phone, name, password)
+        account = await parts.companion.accounts.create_staff(role, phone, name, password)
+        if practice is not None:
+            stores = parts.stores
+            await stores.hospitals.put([practice.hospital])
+            await stores.departments.put([practice.department])
+            await stores.doctors.add(
+                Doctor(
+                    id=account,
+                    name=name,
+                    title=practice.title,
+                    hospital=practice.hospital,
+                    department=practice.department,
+                    prices=Prices(text=0),
+                )
+            )
+        return account
 
 
 async def verify_record(settings: Settings, consultation: str) -> record.Verdict | None:
     async with hub(settings) as parts:
         stores = parts.stores
         return await record.verify(stores.consultations, stores.messages, consultation)
+
+
+async def export_record(settings: Settings, consultation: str, out: Path) -> bool:
+    async with hub(settings) as parts:
+        return await archive.export(parts.stores, consultation, out)
 
 
 async def write_reference(out: Path) -> list[Path]:

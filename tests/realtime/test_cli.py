@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import zipfile
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -147,7 +148,7 @@ def test_a_wrong_command_line_is_exit_code_2(
 def test_a_password_file_that_is_absent_is_one_sentence(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    account = ("--role", "doctor", "--phone", "13900001111", "--name", "张仲景")
+    account = ("--role", "pharmacist", "--phone", "13700001111", "--name", "张仲景")
 
     code = here(
         *("accounts", "create", *account, "--password-file", "absent"), monkeypatch=monkeypatch
@@ -279,6 +280,50 @@ async def test_loaded_rooms_are_written_and_their_records_verified(
 
     code, _, err = await apart(*verify, "unknown")
     assert (code, err) == (1, "There is no consultation unknown.\n")
+
+
+async def test_a_record_is_exported_whole_as_one_archive(
+    demo: ServerProcess, tmp_path: Path
+) -> None:
+    await apart("dev", "load-data", "--url", demo.url, "--rooms", "1", "--out", "one.jsonl")
+    room = json.loads((tmp_path / "one.jsonl").read_text())
+    out = tmp_path / "record.zip"
+    export = ("record", "export", "--data", str(demo.data), "--out", str(out))
+
+    code, printed, err = await apart(*export, room["consultation"])
+
+    assert (code, printed.strip(), err) == (0, str(out), "")
+    with zipfile.ZipFile(out) as archive:
+        assert set(archive.namelist()) == {"record.json", "index.html"}
+        record = json.loads(archive.read("record.json"))
+        page = archive.read("index.html").decode()
+    assert record["consultation"]["room"] == room["room"]
+    assert [m["seq"] for m in record["messages"]] == [1, 2, 3]
+    assert "压力测试产生的图文问诊" in page
+    code, _, err = await apart(*export, "unknown")
+    assert (code, err) == (1, "There is no consultation unknown.\n")
+
+
+async def test_a_doctor_created_is_found_in_the_directory(demo: ServerProcess) -> None:
+    doctor = ("accounts", "create", "--role", "doctor", "--phone", "13900009999")
+    code, _, err = await apart(*doctor, "--name", "扁鹊", "--data", str(demo.data))
+    assert (code, err) == (2, "A doctor needs --hospital and --department.\n")
+
+    code, out, err = await apart(
+        *(*doctor, "--name", "扁鹊", "--title", "副主任医师", "--data", str(demo.data)),
+        *("--hospital", "县中医院", "--department", "针灸科"),
+        env={"WENZHEN_PASSWORD": "needle-2026"},
+    )
+
+    assert (code, err) == (0, "")
+    login = {"phone": "13900009999", "password": "needle-2026"}
+    async with aiohttp.ClientSession(demo.url) as http:
+        async with http.post("/api/v1/auth/login", json=login) as answer:
+            token = (await answer.json())["access_token"]
+        headers = {"Authorization": f"Bearer {token}"}
+        async with http.get(f"/api/v1/doctors/{out.strip()}", headers=headers) as answer:
+            page = await answer.json()
+    assert (page["name"], page["title"], page["department"]) == ("扁鹊", "副主任医师", "针灸科")
 
 
 async def test_a_scenario_that_is_absent_is_exit_code_2() -> None:

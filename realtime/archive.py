@@ -1,0 +1,105 @@
+"""A consultation as one archive: the record, a page to read it by, the attachments (S2)."""
+
+import html
+import json
+import zipfile
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from care.consultation import Consultation
+from care.record import wire_time
+from care.rooms import Kind, Message
+from realtime.stores import Stores
+
+PAGE = 200
+STYLE = (
+    "body{font:16px/1.6 sans-serif;max-width:46rem;margin:2rem auto;padding:0 1rem}"
+    "td{vertical-align:top;padding:.3rem .6rem;border-top:1px solid #ddd}time{color:#666}"
+)
+
+
+async def export(stores: Stores, consultation_id: str, out: Path) -> bool:
+    """Write record.json, index.html and files/ as a zip; say whether there is such a one."""
+    consultation = await stores.consultations.get(consultation_id)
+    if consultation is None:
+        return False
+    messages = [_plain(m) async for m in _messages(stores, consultation.room)]
+    record = {"consultation": consultation.model_dump(mode="json"), "messages": messages}
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("record.json", json.dumps(record, ensure_ascii=False, indent=1))
+        names = {f: await _write_file(stores, archive, f) for f in _used(consultation, messages)}
+        archive.writestr("index.html", _page(consultation, messages, names))
+    return True
+
+
+async def _messages(stores: Stores, room: str) -> AsyncIterator[Message]:
+    seq = 0
+    while page := await stores.messages.after(room, seq, PAGE):
+        for message in page:
+            yield message
+        seq = page[-1].seq
+
+
+def _used(consultation: Consultation, messages: list[dict[str, Any]]) -> list[str]:
+    """List the attachments, each once, in the order of their use."""
+    used = [*consultation.images, *(m["body"]["file"] for m in messages if "file" in m["body"])]
+    return list(dict.fromkeys(used))
+
+
+async def _write_file(stores: Stores, archive: zipfile.ZipFile, file: str) -> str:
+    """Copy an attachment chunk by chunk; give its name in the archive."""
+    attachment = await stores.files.get(file)
+    if attachment is None:
+        return ""
+    name = f"files/{attachment.file_name(thumbnail=False)}"
+    chunks = stores.files.read(attachment, thumbnail=False, start=0, stop=attachment.size)
+    with archive.open(name, "w") as target:
+        async for chunk in chunks:
+            target.write(chunk)
+    return name
+
+
+def _plain(message: Message) -> dict[str, Any]:
+    return {
+        "id": message.id,
+        "seq": message.seq,
+        "client_id": message.client_id,
+        "sender": message.sender.to_wire(),
+        "kind": message.kind.value,
+        "body": dict(message.body),
+        "at": wire_time(message.at),
+        "prev": message.prev,
+        "hash": message.hash,
+    }
+
+
+def _page(
+    consultation: Consultation, messages: list[dict[str, Any]], names: Mapping[str, str]
+) -> str:
+    """Lay the talk out for a person. What was recalled stays in the record, and says so."""
+    c = consultation
+    recalled = {m["body"]["seq"] for m in messages if m["kind"] == Kind.RECALL}
+    rows = "\n".join(
+        _row(m, names, recalled=m["seq"] in recalled) for m in messages if m["kind"] != Kind.RECALL
+    )
+    title = html.escape(f"问诊记录 {c.order_no}")
+    facts = html.escape(f"{c.doctor.hospital} {c.doctor.department} {c.doctor.name}")
+    person = html.escape(f"就诊人 {c.person.name} {c.person.age}岁 · {c.description}")
+    return (
+        f'<!doctype html><html lang="zh-CN"><meta charset="utf-8"><title>{title}</title>'
+        f"<style>{STYLE}</style><h1>{title}</h1><p>{facts}<br>{person}</p>"
+        f"<table>{rows}</table></html>\n"
+    )
+
+
+def _row(message: Mapping[str, Any], names: Mapping[str, str], *, recalled: bool) -> str:
+    body = message["body"]
+    said = html.escape(str(body.get("text") or body.get("description") or ""))
+    if name := names.get(body.get("file", "")):
+        said = f'<a href="{name}">{name}</a>'
+    mark = "（已撤回）" if recalled else ""
+    return (
+        f"<tr><td>{message['seq']}<td>{html.escape(message['sender']['name'])}"
+        f"<td>{said}{mark}<td><time>{message['at']}</time></tr>"
+    )

@@ -67,6 +67,40 @@ def two_voices() -> bytes:
     return target.bytes()
 
 
+def repeating_m4a() -> bytes:
+    """Give an m4a whose index names the same bytes for each of its samples."""
+    data = bytearray(voice("ipod", 10))
+    count = _number(data, b"stsz", 8)
+    for sample in range(count):
+        _write(data, b"stsz", 12 + 4 * sample, 1000)
+    _write(data, b"stsc", 12, 1)
+    _write(data, b"stco", 4, count)
+    end = data.index(b"stco") + 16
+    data[end:end] = data[end - 4 : end] * (count - 1)
+    for box in (b"stco", b"stbl", b"minf", b"mdia", b"trak", b"moov"):
+        _write(data, box, -8, _number(data, box, -8) + 4 * (count - 1))
+    return bytes(data)
+
+
+def hurried_m4a(seconds: float) -> bytes:
+    """Give an m4a that claims that its samples take next to no time."""
+    data = bytearray(voice("ipod", seconds))
+    for entry in range(_number(data, b"stts", 4)):
+        _write(data, b"stts", 12 + 8 * entry, 1)
+    return bytes(data)
+
+
+def _number(data: bytearray, box: bytes, offset: int) -> int:
+    """Read a field of the one box of this name, counted from the end of the name."""
+    at = data.index(box) + 4 + offset
+    return int.from_bytes(data[at : at + 4], "big")
+
+
+def _write(data: bytearray, box: bytes, offset: int, value: int) -> None:
+    at = data.index(box) + 4 + offset
+    data[at : at + 4] = value.to_bytes(4, "big")
+
+
 _QUIET: dict[str, dict[str, str]] = {"libx265": {"x265-params": "log-level=none"}}
 
 

@@ -115,6 +115,12 @@ async def test_an_altered_url_is_forbidden(files: FilesServer, change: dict[str,
         assert (await files.get(f"{path}?{rest}")).status == 403
 
 
+async def test_there_is_no_thumbnail_of_a_voice(files: FilesServer) -> None:
+    file = await stored_voice(files, voice("amr", 1))
+    url = files.service.urls(file, "ann", thumbnail=True)["thumbnail_url"]
+    assert (await files.get(url)).status == 403
+
+
 async def test_a_url_is_for_one_file(files: FilesServer) -> None:
     one, two = [(await files.upload(JPEG)).json for _ in range(2)]
     query = one["url"].partition("?")[2]

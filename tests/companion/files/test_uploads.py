@@ -220,6 +220,8 @@ CONCAT = b"ffconcat version 1.0\nfile /etc/passwd\n"
         pytest.param(video(form="matroska"), "只支持", id="matroska"),
         pytest.param(video(codec="mpeg4"), "编码", id="mpeg-4 part 2"),
         pytest.param(recordings.two_voices(), "一路声音", id="two sound tracks"),
+        pytest.param(recordings.repeating_m4a(), "损坏", id="index that repeats bytes"),
+        pytest.param(recordings.hurried_m4a(61), "60 秒", id="duration that lies"),
         pytest.param(PLAYLIST, "只支持", id="playlist"),
         pytest.param(CONCAT, "只支持", id="concat list"),
         pytest.param(b"\0\0\0\x08ftypisom" + PLAYLIST, "损坏", id="playlist as mp4"),

@@ -55,6 +55,7 @@ class Stores:
 
     async def ensure_indexes(self) -> None:
         """Make every collection and index that is missing; two processes may do so at once."""
-        for part in vars(self).values():
-            if hasattr(part, "ensure_indexes"):
-                await part.ensure_indexes()
+        with self.database.unhurried():
+            for part in vars(self).values():
+                if hasattr(part, "ensure_indexes"):
+                    await part.ensure_indexes()

@@ -1,16 +1,17 @@
 """The one client and database, with the durability every write of the hospital has."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager
 from datetime import UTC
 from typing import Any, TypeVar
 
+import pymongo
 from bson.codec_options import CodecOptions
 from pymongo import AsyncMongoClient, ReadPreference, WriteConcern
 from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.database import AsyncDatabase
-from pymongo.errors import PyMongoError
+from pymongo.errors import ConnectionFailure, ExecutionTimeout, PyMongoError, WTimeoutError
 from pymongo.read_concern import ReadConcern
 
 Document = dict[str, Any]
@@ -18,6 +19,9 @@ Collection = AsyncCollection[Document]
 Session = AsyncClientSession
 
 T = TypeVar("T")
+
+DATABASE_AWAY = (ConnectionFailure, ExecutionTimeout, WTimeoutError)
+"""What a request meets while the primary is away or too slow: trying again makes sense."""
 
 DURABLE = WriteConcern(w="majority", j=True, wtimeout=10_000)
 
@@ -27,7 +31,13 @@ class Database:
 
     def __init__(self, uri: str, name: str = "wenzhen") -> None:
         self.client: AsyncMongoClient[Document] = AsyncMongoClient(
-            uri, tz_aware=True, tzinfo=UTC, serverSelectionTimeoutMS=5_000, appname="wenzhen"
+            uri,
+            tz_aware=True,
+            tzinfo=UTC,
+            serverSelectionTimeoutMS=5_000,
+            # a hung server must not hold requests for ever
+            timeoutMS=8_000,
+            appname="wenzhen",
         )
         self.db: AsyncDatabase[Document] = self.client.get_database(
             name,
@@ -59,6 +69,11 @@ class Database:
         """
         async with self.client.start_session() as session:
             return await session.with_transaction(work, write_concern=DURABLE)
+
+    @staticmethod
+    def unhurried() -> AbstractContextManager[None]:
+        """Lift the time limit inside the block: an index over years of messages takes its time."""
+        return pymongo.timeout(None)
 
     async def takes_writes(self) -> bool:
         """Say whether a primary answers."""

@@ -20,6 +20,7 @@ from care.errors import (
     Unauthenticated,
     Unavailable,
 )
+from storage.database import DATABASE_AWAY
 
 MEDIA_TYPE = "application/problem+json"
 REQUEST_ID = web.RequestKey("request_id", str)
@@ -54,6 +55,9 @@ async def answer_problems(
             return answer(refusal)
         except web.RequestPayloadError:
             return answer(BadRequest("请求内容无法读取"))
+        except DATABASE_AWAY as failure:
+            log.warning("database_away", path=request.path, error=type(failure).__name__)
+            return answer(Unavailable())
         except Exception as failure:
             if not _client_left(request, failure):
                 log.exception("request_failed", method=request.method, path=request.path)

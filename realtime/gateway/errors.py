@@ -9,6 +9,7 @@ from pydantic import BaseModel, ValidationError
 
 from care.errors import BadRequest, CareError, Internal, Unavailable
 from care.fields import refuse
+from storage.database import DATABASE_AWAY
 
 P = TypeVar("P", bound=BaseModel)
 
@@ -29,6 +30,9 @@ def to_care(error: BaseException, *, connection: str, command: str) -> CareError
         return error
     if isinstance(error, asyncio.CancelledError):
         # what it waited for was given up
+        return Unavailable()
+    if isinstance(error, DATABASE_AWAY):
+        logger.warning("database_away", command=command, error=type(error).__name__)
         return Unavailable()
     logger.error("command_failed", connection=connection, command=command, exc_info=error)
     return Internal()

@@ -5,11 +5,13 @@ from collections.abc import Mapping
 
 import uvloop
 
-from bench import acknowledged
+from bench import acknowledged, idle, start
 from bench.report import Measurement, save, show
 
 BENCHES: Mapping[str, Measurement] = {
     "acknowledged": acknowledged.measure,
+    "idle": idle.measure,
+    "start": start.measure,
 }
 
 

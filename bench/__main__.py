@@ -5,13 +5,14 @@ from collections.abc import Mapping
 
 import uvloop
 
-from bench import acknowledged, idle, start
+from bench import acknowledged, idle, search, start
 from bench.report import Measurement, save, show
 
 BENCHES: Mapping[str, Measurement] = {
     "acknowledged": acknowledged.measure,
     "idle": idle.measure,
     "start": start.measure,
+    "search": search.measure,
 }
 
 

@@ -1,9 +1,8 @@
 """What finding Chinese text costs: a scan, a scan of index keys alone, an index of character pairs.
 
-Run with `python -m bench.search`; docs/decisions/0006-search-without-a-text-index.md reads it.
+docs/decisions/0006-search-without-a-text-index.md reads it.
 """
 
-import asyncio
 import random
 import re
 import tempfile
@@ -12,15 +11,20 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import TypeAlias
 
 from pymongo import IndexModel
 
+from bench.report import Figure, percentile
 from care.rooms import Draft, Head, Kind, Sender
 from storage.database import Collection, Database, Document
 from storage.embedded import EmbeddedMongo
 from storage.messages import INDEXES, Messages, to_document
 
 ROOMS = 5_000
+QUICK_ROOMS = 500
+FEW = 20
+RUNS = 5
 MESSAGES_A_ROOM = 30
 BATCH = 500
 PAGE = 20
@@ -39,6 +43,8 @@ QUERIES = {"common": "头疼", "rare": RARE, "absent": "骨质疏松", "one char
 
 TEXT_KEYS = [("room", 1), ("kind", 1), ("body.text", 1), ("_id", 1)]
 PAIRS = [("room", 1), ("pairs", 1)]
+
+Search: TypeAlias = Callable[[str], Awaitable[int]]
 
 
 def conversations(rooms: int) -> list[Document]:
@@ -73,74 +79,78 @@ async def mongod() -> AsyncIterator[Database]:
         mongo = EmbeddedMongo(Path(folder))
         await mongo.start()
         database = Database(mongo.uri)
-        yield database
-        await database.close()
-        await mongo.stop()
+        try:
+            yield database
+        finally:
+            await database.close()
+            await mongo.stop()
 
 
-async def fill(collection: Collection, documents: list[Document], *extra: IndexModel) -> None:
+async def measure(quick: bool) -> list[Figure]:
+    """Fill a collection for each way to search, then search it for each word."""
+    rooms = [f"{room:028x}" for room in range(QUICK_ROOMS if quick else ROOMS)]
+    documents = conversations(len(rooms))
+    with_pairs = [d | {"pairs": pairs_of(d["body"]["text"])} for d in documents]
+    async with mongod() as database:
+        scan = Messages(database)
+        keys, pairs = database["text_keys"], database["pairs"]
+        ways: list[tuple[str, Search]] = [
+            ("scan", lambda text: by_scan(scan, rooms, text)),
+            (f"scan, a patient with {FEW} rooms", lambda text: by_scan(scan, rooms[:FEW], text)),
+            ("index keys", lambda text: by_keys(keys, rooms, text)),
+            ("index of pairs", lambda text: by_pairs(pairs, rooms, text)),
+        ]
+        text_keys = IndexModel(TEXT_KEYS, partialFilterExpression={"kind": "text"})
+        return [
+            *await fill(database["messages"], documents),
+            *await fill(keys, documents, text_keys),
+            *await fill(pairs, with_pairs, IndexModel(PAIRS)),
+            *[await timed(name, query, way) for name, way in ways for query in QUERIES.items()],
+        ]
+
+
+async def by_scan(messages: Messages, rooms: list[str], text: str) -> int:
+    return len(await messages.search(rooms, text, None, PAGE))
+
+
+async def by_keys(keys: Collection, rooms: list[str], text: str) -> int:
+    query = {
+        "room": {"$in": rooms}, "kind": "text",
+        "body.text": {"$regex": re.escape(text), "$options": "i"},
+    }  # fmt: skip
+    found = keys.find(query, {"_id": 1}).hint(TEXT_KEYS).sort("_id", -1).limit(PAGE)
+    ids = [d["_id"] async for d in found]
+    return len([d async for d in keys.find({"_id": {"$in": ids}})])
+
+
+async def by_pairs(pairs: Collection, rooms: list[str], text: str) -> int:
+    query: Document = {"room": {"$in": rooms}, "body.text": {"$regex": re.escape(text)}}
+    query |= {"pairs": {"$all": pairs_of(text)}} if len(text) > 1 else {}
+    found = pairs.find(query).hint(PAIRS).sort("_id", -1).limit(PAGE)
+    return len([d async for d in found])
+
+
+async def fill(
+    collection: Collection, documents: list[Document], *extra: IndexModel
+) -> list[Figure]:
     await collection.create_indexes([*INDEXES, *extra])
     begun = time.perf_counter()
     for i in range(0, len(documents), BATCH):
         await collection.insert_many(documents[i : i + BATCH])
-    rate = len(documents) / (time.perf_counter() - begun)
+    seconds = time.perf_counter() - begun
     stats = await collection.database.command("collStats", collection.name)
-    print(
-        f"{collection.name}: {rate:,.0f} inserts/s, documents {stats['size'] >> 20} MB, "
-        f"indexes {stats['totalIndexSize'] >> 20} MB"
-    )
+    size, indexes = stats["size"] / 2**20, stats["totalIndexSize"] / 2**20
+    return [
+        Figure(f"{collection.name}: inserts", len(documents) / seconds, "/s"),
+        Figure(f"{collection.name}: size", size, "MB", f"and {indexes:.0f} MB of indexes"),
+    ]
 
 
-async def measure(name: str, search: Callable[[str], Awaitable[int]]) -> None:
-    for label, text in QUERIES.items():
-        times = []
-        for _ in range(5):
-            begun = time.perf_counter()
-            found = await search(text)
-            times.append((time.perf_counter() - begun) * 1000)
-        print(f"{name}, {label}: {found} found, median {sorted(times)[2]:.0f} ms")
-
-
-async def main() -> None:
-    documents = conversations(ROOMS)
-    rooms = [f"{room:028x}" for room in range(ROOMS)]
-    with_pairs = [d | {"pairs": pairs_of(d["body"]["text"])} for d in documents]
-    async with mongod() as database:
-        plain, keys, pairs = (database[name] for name in ("messages", "text_keys", "pairs"))
-
-        async def by_scan(text: str) -> int:
-            return len(await Messages(database).search(rooms, text, None, PAGE))
-
-        async def by_keys(text: str) -> int:
-            query = {
-                "room": {"$in": rooms}, "kind": "text",
-                "body.text": {"$regex": re.escape(text), "$options": "i"},
-            }  # fmt: skip
-            ids = keys.find(query, {"_id": 1}).hint(TEXT_KEYS).sort("_id", -1).limit(PAGE)
-            return len(
-                [d async for d in keys.find({"_id": {"$in": [d["_id"] async for d in ids]}})]
-            )
-
-        async def by_pairs(text: str) -> int:
-            query: Document = {"room": {"$in": rooms}}
-            query |= {"body.text": {"$regex": re.escape(text)}}
-            query |= {"pairs": {"$all": pairs_of(text)}} if len(text) > 1 else {}
-            found = pairs.find(query).hint(PAIRS).sort("_id", -1).limit(PAGE)
-            return len([d async for d in found])
-
-        await fill(plain, documents)
-        await measure("scan", by_scan)
-        await measure("scan of a patient with 20 rooms", lambda text: few(database, text))
-        await fill(keys, documents, IndexModel(TEXT_KEYS, partialFilterExpression={"kind": "text"}))
-        await measure("scan of index keys", by_keys)
-        await fill(pairs, with_pairs, IndexModel(PAIRS))
-        await measure("index of pairs", by_pairs)
-
-
-async def few(database: Database, text: str) -> int:
-    rooms = [f"{room:028x}" for room in range(20)]
-    return len(await Messages(database).search(rooms, text, None, PAGE))
-
-
-if __name__ == "__main__":
-    asyncio.run(main())
+async def timed(name: str, query: tuple[str, str], search: Search) -> Figure:
+    label, text = query
+    times = []
+    for _ in range(RUNS):
+        begun = time.perf_counter()
+        found = await search(text)
+        times.append((time.perf_counter() - begun) * 1000)
+    return Figure(f"{name}, {label}", percentile(times, 0.5), "ms", f"{found} found")

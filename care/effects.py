@@ -74,7 +74,10 @@ Effect = Annotated[
 
 
 class Outgoing(Record):
-    """The effects of one change, in order, under a key no other change has."""
+    """The effects of one change, in order, under a key no other change has.
+
+    The key is the record's, then the change's: a record's keys sort in the order of its changes.
+    """
 
     id: str
     effects: tuple[Effect, ...]
@@ -93,7 +96,7 @@ def caused_by(
         effects.append(QueueMoved(doctor=c.doctor.id))
     if action is Action.ACCEPT:
         effects.append(_accepted_notice(c))
-    return Outgoing(id=f"consultation:{c.id}:{c.version}", effects=tuple(effects))
+    return Outgoing(id=f"consultation:{c.id}:{c.version:06d}", effects=tuple(effects))
 
 
 def _lines(c: Consultation, policy: ConsultationPolicy) -> list[Line]:

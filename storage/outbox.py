@@ -43,10 +43,21 @@ class Outbox:
             {"$set": {"leased_until": self._clock.now() + LEASE}, "$inc": {"attempts": 1}},
             sort=[("leased_until", ASCENDING)],
         )
-        return Outgoing(id=row["_id"], effects=row["effects"]) if row else None
+        return _outgoing(row) if row else None
+
+    async def before(self, outgoing_id: str) -> list[Outgoing]:
+        """List what earlier changes of the same record left to do, whoever holds it."""
+        record, _, _ = outgoing_id.rpartition(":")
+        earlier = {"$gt": f"{record}:", "$lt": outgoing_id}
+        rows = self._outbox.find({"_id": earlier}).sort("_id", ASCENDING)
+        return [_outgoing(row) async for row in rows]
 
     async def done(self, outgoing_id: str) -> None:
         await self._outbox.delete_one({"_id": outgoing_id})
 
     async def size(self) -> int:
         return await self._outbox.estimated_document_count()
+
+
+def _outgoing(row: Document) -> Outgoing:
+    return Outgoing(id=row["_id"], effects=row["effects"])

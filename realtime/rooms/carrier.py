@@ -94,11 +94,16 @@ class Carrier:
             await asyncio.sleep(POLL_SECONDS)
 
     async def _carry(self, outgoing: Outgoing | None) -> bool:
+        """Perform a change's effects, after those of earlier changes: a room's lines have an order.
+
+        Whoever holds an earlier one may be dead, or be at it too: twice does no harm.
+        """
         if outgoing is None:
             return False
-        for effect in outgoing.effects:
-            await self._perform[type(effect)](effect)
-        await self._outbox.done(outgoing.id)
+        for due in (*await self._outbox.before(outgoing.id), outgoing):
+            for effect in due.effects:
+                await self._perform[type(effect)](effect)
+            await self._outbox.done(due.id)
         return True
 
     async def _line(self, line: Line) -> None:

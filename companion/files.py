@@ -1,6 +1,6 @@
 """Attachments: taking an upload in, binding it to a room, signing and honouring its URLs (R6)."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -94,11 +94,6 @@ class FileService:
         """Bind an upload to the room and give the message's body. Raises Forbidden."""
         (attachment,) = await self._store.claim([file], owner, room, FileKind(kind))
         return attachment.body()
-
-    async def claim_images(self, files: Sequence[str], owner: str, room: str) -> None:
-        """Bind a form's images to the room, all or none. Raises Forbidden."""
-        if files:
-            await self._store.claim(files, owner, room, FileKind.IMAGE)
 
     async def open(self, file: str, query: Mapping[str, str]) -> tuple[Attachment, bool]:
         """Give the attachment a signed URL leads to, and whether it asks for the thumbnail.

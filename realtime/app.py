@@ -81,7 +81,7 @@ class Hub:
             self.provider, registry,
         )  # fmt: skip
         self.requests = RequestService(
-            self.core.consultations, self.stores.people, self.stores.doctors, files,
+            self.core.consultations, self.stores.people, self.stores.doctors,
             self.companion.consent_versions, self.clock, policy,
         )  # fmt: skip
         self._join_gateway(metrics)

@@ -46,7 +46,9 @@ class Stores:
         self.reviews = Reviews(database)
         self.files = Files(database)
         self.outbox = Outbox(database, clock)
-        self.consultations = Consultations(database, self.outbox, self.people, self.doctors)
+        self.consultations = Consultations(
+            database, self.outbox, self.people, self.doctors, self.files
+        )
         self.payments = Payments(database, self.outbox)
         self.messages = Messages(database)
         self.read_marks = ReadMarks(database)

@@ -8,11 +8,13 @@ from pymongo import ASCENDING, DESCENDING, IndexModel
 from pymongo.errors import DuplicateKeyError
 
 from care.accounts import Caller, Role
+from care.attachments import FileKind
 from care.consultation import OPEN, Consultation, State
 from care.effects import Outgoing
 from care.errors import Conflict
 from storage.database import Database, Document, Session
 from storage.doctors import Doctors
+from storage.files import Files
 from storage.outbox import Outbox
 from storage.people import People
 
@@ -56,13 +58,14 @@ class Consultations:
     """Keep consultations; each change takes its effects along in one transaction."""
 
     def __init__(
-        self, database: Database, outbox: Outbox, people: People, doctors: Doctors
+        self, database: Database, outbox: Outbox, people: People, doctors: Doctors, files: Files
     ) -> None:
         self._consultations = database["consultations"]
         self._run = database.run
         self._outbox = outbox
         self._people = people
         self._doctors = doctors
+        self._files = files
 
     async def ensure_indexes(self) -> None:
         await self._consultations.create_indexes(INDEXES)
@@ -71,7 +74,7 @@ class Consultations:
         """Store a new consultation, or return the one an earlier try of the request stored.
 
         Raises Conflict when one is open with this doctor in this mode, Forbidden when the person
-        was deleted meanwhile.
+        was deleted meanwhile, or an image is somebody else's or used elsewhere.
         """
         existing = await self.requested(consultation.request)
         if existing is not None:
@@ -88,7 +91,9 @@ class Consultations:
     async def _insert(
         self, session: Session, consultation: Consultation, outgoing: Outgoing
     ) -> None:
-        await self._people.touch(session, consultation.patient, consultation.person.id)
+        c = consultation
+        await self._people.touch(session, c.patient, c.person.id)
+        await self._files.claim_in(session, c.images, c.patient, c.room, FileKind.IMAGE)
         await self._consultations.insert_one(to_document(consultation), session=session)
         await self._outbox.add(session, outgoing)
 

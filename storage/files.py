@@ -82,11 +82,13 @@ class Files:
         self, files: Sequence[str], owner: str, room: str, kind: FileKind
     ) -> list[Attachment]:
         """Bind all of them to the room, or none: each by one conditional write."""
+        return await self._database.run(lambda s: self.claim_in(s, files, owner, room, kind))
 
-        async def bind(session: Session) -> list[Attachment]:
-            return [await self._claim(session, file, owner, room, kind) for file in files]
-
-        return await self._database.run(bind)
+    async def claim_in(
+        self, session: Session, files: Sequence[str], owner: str, room: str, kind: FileKind
+    ) -> list[Attachment]:
+        """Bind all of them to the room, or none, within another change's transaction."""
+        return [await self._claim(session, file, owner, room, kind) for file in files]
 
     async def _claim(
         self, session: Session, file: str, owner: str, room: str, kind: FileKind

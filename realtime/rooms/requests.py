@@ -1,17 +1,16 @@
 """A patient's request for a consultation: the form, checked and made into a record (C1, C11)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 from typing import Protocol
 from zoneinfo import ZoneInfo
 
-from care.directory import Doctor
-from care.people import Person, age_on, needs_guardian_present
-
 from care.accounts import Caller
 from care.consultation import Consultation, DoctorCard, Mode, PersonSnapshot, State, order_number
+from care.directory import Doctor
 from care.errors import BadRequest, Conflict
+from care.people import Person, age_on, needs_guardian_present
 from care.policy import Policy
 from care.ports import Clock
 from care.record import new_id
@@ -44,19 +43,12 @@ class DoctorSource(Protocol):
     async def find(self, doctor_id: str) -> Doctor | None: ...
 
 
-class ImageClaims(Protocol):
-    async def claim_images(self, files: Sequence[str], owner: str, room: str) -> None:
-        """Bind the form's images to the room. Raises Forbidden for another's file."""
-        ...
-
-
 class RequestService:
     def __init__(
         self,
         consultations: ConsultationService,
         people: PersonSource,
         doctors: DoctorSource,
-        images: ImageClaims,
         consent_versions: Mapping[str, str],
         clock: Clock,
         policy: Policy,
@@ -64,7 +56,6 @@ class RequestService:
         self._consultations = consultations
         self._people = people
         self._doctors = doctors
-        self._images = images
         self._consent_version = consent_versions["informed_consent"]
         self._clock = clock
         self._policy = policy
@@ -104,7 +95,6 @@ class RequestService:
             created_at=now,
             waiting_since=None if price else now,
         )
-        await self._images.claim_images(form.images, caller.user, consultation.room)
         return await self._consultations.create(consultation)
 
     def _check(self, form: Form) -> None:

@@ -24,6 +24,7 @@ from storage.consultations import Consultations
 from storage.database import Database
 from storage.doctors import Doctors
 from storage.favourites import Favourites
+from storage.files import Files
 from storage.names import Names
 from storage.outbox import Outbox
 from storage.people import People
@@ -103,7 +104,9 @@ class Ward:
         self.favourites = Favourites(database)
         self.reviews = Reviews(database)
         self.outbox = Outbox(database, clock)
-        self.consultations = Consultations(database, self.outbox, self.people_store, self.doctors)
+        self.consultations = Consultations(
+            database, self.outbox, self.people_store, self.doctors, Files(database)
+        )
         self.zone = ZoneInfo("Asia/Shanghai")
         self.people = PeopleService(
             self.people_store, self.consultations, hospital.audit, clock, PeoplePolicy(), self.zone

@@ -430,7 +430,12 @@ async def test_the_forms_images_are_on_the_case_card(
         "POST", "/consultations", form(doctor.id, person, images=[image, theirs])
     )
     assert status == 403
-    asked = await patient.post("/consultations", form(doctor.id, person, images=[image]))
+    first = await patient.post("/consultations", form(doctor.id, person))
+    wanted = form(doctor.id, person, images=[image])
+    status, _ = await patient.refused("POST", "/consultations", wanted)
+    assert status == 409
+    await patient.post(f"/consultations/{first['id']}/cancel")
+    asked = await patient.post("/consultations", wanted)
     assert [i["file"] for i in asked["images"]] == [image]
     await doctor.client.connect()
     card = (await lines(doctor, asked["room"]))[0]

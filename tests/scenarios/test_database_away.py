@@ -9,7 +9,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from tests.scenarios.people import XIAOFU, begin, enter, register, say
+from tests.scenarios.people import PASSWORD, XIAOFU, begin, enter, register, say
 from tests.server import ServerProcess
 
 
@@ -38,9 +38,11 @@ async def test_a_hung_database_answers_unavailable_and_loses_nothing(tmp_path: P
             patient = await register(server.url, http)
             doctor = await enter(server.url, http, XIAOFU)
             talk = await begin(patient, doctor)
+            login = {"phone": XIAOFU, "password": PASSWORD}
             with frozen(server.data):
-                status, problem = await patient.refused("GET", "/people")
-            assert (status, problem["code"], problem["retry"]) == (503, "unavailable", True)
+                async with http.post(f"{server.url}/api/v1/auth/login", json=login) as answer:
+                    problem = await answer.json()
+            assert (answer.status, problem["code"], problem["retry"]) == (503, "unavailable", True)
             receipt = await say(patient, talk["room"], "还在", "after")
             assert receipt["seq"] == 4
             for user in (patient, doctor):

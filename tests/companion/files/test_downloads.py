@@ -7,6 +7,7 @@ from urllib.parse import parse_qsl, urlencode
 import pytest
 from PIL import Image
 
+from care.attachments import FileKind
 from care.errors import Forbidden
 from storage.database import Database
 from storage.files import READ_BYTES
@@ -184,14 +185,13 @@ async def test_a_form_s_images_are_bound_all_or_none(files: FilesServer) -> None
     voice_file = await stored_voice(files, voice("amr", 1))
     for bad in (voice_file, "unknown"):
         with pytest.raises(Forbidden):
-            await files.service.claim_images([*mine, bad], "ann", "r1")
+            await files.store.claim([*mine, bad], "ann", "r1", FileKind.IMAGE)
     for file in mine:
         attachment = await files.store.get(file)
         assert attachment is not None
         assert attachment.room is None
-    await files.service.claim_images(mine, "ann", "r1")
-    await files.service.claim_images(mine, "ann", "r1")
-    await files.service.claim_images([], "ann", "r1")
+    for again in (mine, mine, []):
+        await files.store.claim(again, "ann", "r1", FileKind.IMAGE)
 
 
 async def test_unused_uploads_go_after_a_day_and_used_ones_stay(

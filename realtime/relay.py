@@ -22,15 +22,19 @@ class MessageRelay:
         self._log = log
 
     def relay(self, message: Message, members: Sequence[str]) -> None:
-        document: dict[str, Any] = to_document(message)
-        data = document | {"at": wire_time(message.at)}
+        document: dict[str, Any] = to_document(message) | {"at": wire_time(message.at)}
+        data = {"message": document, "members": list(members)}
         self._bus.publish(Envelope(tuple(members), STORED, data))
 
     def receive(self, envelope: Envelope) -> None:
-        """Take what another node published: a message goes through the order of its room (I5)."""
+        """Take what another node published: a message goes through the order of its room (I5).
+
+        It comes once for each member who is here, and the first is delivered to all of them.
+        """
         if envelope.event != STORED:
             self._fanout.receive(envelope)
             return
-        message = from_document(dict(envelope.data) | {"at": read_time(envelope.data["at"])})
+        document = envelope.data["message"]
+        message = from_document(document | {"at": read_time(document["at"])})
         self._log.observe(message)
-        self._delivery.deliver(message, envelope.users)
+        self._delivery.deliver(message, envelope.data["members"])

@@ -11,7 +11,7 @@ import os
 import secrets
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 KEY_BYTES = 32
@@ -37,6 +37,8 @@ class Secrets:
     """Keys the digests by which encrypted values are looked up."""
     url_key: bytes
     """Signs the short-lived addresses of files."""
+    optional: Mapping[str, str] = field(default_factory=dict)
+    """What other houses gave us, by the names of OPTIONAL; the absent ones are absent here."""
 
     def __repr__(self) -> str:
         return f"Secrets(jwt_current={self.jwt_current!r})"
@@ -57,7 +59,13 @@ MAKERS: Mapping[str, Callable[[], str]] = {
     "index_key": new_key,
     "url_key": new_key,
 }
-SECRET_NAMES = frozenset(MAKERS)
+OPTIONAL = frozenset(
+    {
+        "wechat_secret",  # the mini-program's app secret
+    }
+)
+"""Secrets nobody can make: where one is absent, what needs it is off."""
+SECRET_NAMES = frozenset(MAKERS) | OPTIONAL
 IRREPLACEABLE = frozenset({"data_key", "index_key"})
 
 
@@ -82,7 +90,11 @@ def load_secrets(
         raise ConfigError(*(how_to_give(name, folder) for name in missing))
     for name in missing:
         values[name] = create(folder / name, MAKERS[name]())
-    return parse({name: value for name, value in values.items() if value is not None})
+    given = {name: find(name, folder, environ) for name in sorted(OPTIONAL)}
+    return parse(
+        {name: value for name, value in values.items() if value is not None},
+        {name: value for name, value in given.items() if value},
+    )
 
 
 def refuse_unknown(environ: Mapping[str, str]) -> None:
@@ -152,7 +164,7 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def parse(values: Mapping[str, str]) -> Secrets:
+def parse(values: Mapping[str, str], optional: Mapping[str, str]) -> Secrets:
     current, keys = parse_key_set(values["jwt_keys"])
     return Secrets(
         jwt_keys=keys,
@@ -160,6 +172,7 @@ def parse(values: Mapping[str, str]) -> Secrets:
         data_key=parse_key("data_key", values["data_key"]),
         index_key=parse_key("index_key", values["index_key"]),
         url_key=parse_key("url_key", values["url_key"]),
+        optional=optional,
     )
 
 

@@ -8,7 +8,6 @@ import pytest
 
 from realtime.secrets import (
     MAKERS,
-    SECRET_NAMES,
     ConfigError,
     Secrets,
     load_secrets,
@@ -41,7 +40,7 @@ def test_only_the_owner_reads_them(tmp_path: Path) -> None:
 
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     assert {stat.S_IMODE(file.stat().st_mode) for file in folder.iterdir()} == {0o600}
-    assert {file.name for file in folder.iterdir()} == SECRET_NAMES
+    assert {file.name for file in folder.iterdir()} == MAKERS.keys()
 
 
 def test_processes_that_start_together_agree(tmp_path: Path) -> None:
@@ -150,3 +149,9 @@ def test_secrets_do_not_show_in_a_repr(tmp_path: Path) -> None:
     secrets = load_secrets(tmp_path, {"WENZHEN_SECRET_JWT_KEYS": new_key_set()}, make_missing=True)
 
     assert repr(secrets) == f"Secrets(jwt_current={secrets.jwt_current!r})"
+
+
+def test_an_optional_secret_is_absent_where_nobody_gave_it(tmp_path: Path) -> None:
+    assert load_secrets(tmp_path, {}, make_missing=True).optional == {}
+    given_it = load_secrets(tmp_path, {"WENZHEN_SECRET_WECHAT_SECRET": "s"}, make_missing=False)
+    assert given_it.optional == {"wechat_secret": "s"}

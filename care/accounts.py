@@ -8,6 +8,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator
 
+from care.errors import PasswordChangeRequired
 from care.record import Record
 
 
@@ -32,6 +33,13 @@ class Caller:
     name: str
     session: str
     expires_at: datetime
+    must_change_password: bool = False
+
+
+def require_own_password(caller: Caller) -> None:
+    """Refuse who still has the password somebody else chose. Raises PasswordChangeRequired."""
+    if caller.must_change_password:
+        raise PasswordChangeRequired
 
 
 def check_phone(phone: str) -> str:
@@ -67,6 +75,8 @@ class Account(Record):
     id_card: str | None = None
     real_name: str | None = None
     terms_version: str | None = None
+    openid: str | None = None
+    """Who it is in the hospital's mini-program, as WeChat says: messages are sent there."""
     created_at: datetime
     version: int = 1
 

@@ -4,6 +4,7 @@ CareError
 ├── BadRequest       the input breaks a rule; `fields` says which field and why
 ├── Unauthenticated  no valid token
 ├── Forbidden        not yours, or it does not exist: the two are one answer on purpose
+│   └── PasswordChangeRequired  the initial password is still in force: `reason` says so
 ├── Conflict         the record is in another state than the request assumes
 ├── TooLarge
 ├── RateLimited      trying again later makes sense: `retry_after_ms`
@@ -56,6 +57,14 @@ class Unauthenticated(CareError):
 class Forbidden(CareError):
     code = "forbidden"
     default = "无权访问或内容不存在"
+
+
+class PasswordChangeRequired(Forbidden):
+    default = "请先修改初始密码"
+    reason = "password_change_required"
+
+    def to_wire(self) -> dict[str, Any]:
+        return super().to_wire() | {"reason": self.reason}
 
 
 class Conflict(CareError):

@@ -105,6 +105,8 @@ class Accounts:
         await self._count_try(account.phone)
         if not await self._passwords.matches(old, account.password_hash):
             raise BadRequest.field("old_password", "原密码错误")
+        if new == old:
+            raise BadRequest.field("new_password", "新密码不能与原密码相同")
         await self._set_password(account, new, keep=caller.session)
         await self._failures.forgive(self._vault.index(account.phone))
 

@@ -18,6 +18,8 @@ TYPE = "at+jwt"
 AUDIENCE = "wenzhen"
 ISSUER = "wenzhen"
 CLAIMS = ("iss", "aud", "sub", "role", "name", "sid", "iat", "exp")
+INITIAL_PASSWORD = "initial_password"  # noqa: S105 - the name of a claim
+"""Says that the password must be changed before anything else; there only when it is so."""
 KEY_BYTES = 32
 
 OVER = "登录已过期，请重新登录"
@@ -64,6 +66,8 @@ class AccessTokens:
             "iat": int(now.timestamp()),
             "exp": int((now + timedelta(seconds=seconds)).timestamp()),
         }
+        if account.must_change_password:
+            claims[INITIAL_PASSWORD] = True
         headers = {"typ": TYPE, "kid": self._keys.current}
         key = self._keys.keys[self._keys.current]
         return jwt.encode(claims, key, ALGORITHM, headers=headers), seconds
@@ -80,6 +84,7 @@ class AccessTokens:
             name=claims["name"],
             session=claims["sid"],
             expires_at=expires_at,
+            must_change_password=bool(claims.get(INITIAL_PASSWORD)),
         )
 
     def _read(self, token: str) -> dict[str, Any]:

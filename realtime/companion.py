@@ -11,6 +11,7 @@ from companion.accounts import Accounts
 from companion.demo import DemoParts, load_demo
 from companion.directory import Directory
 from companion.files import FileService
+from companion.one_tap import MiniProgram, NoMiniProgram, OneTap, SandboxMiniProgram
 from companion.passwords import Passwords
 from companion.people import PeopleService
 from companion.probe.inspector import Inspector
@@ -24,6 +25,7 @@ from companion.sessions import OnRevoked, Sessions
 from companion.sms import SandboxSms
 from companion.sms_codes import SmsCodes
 from companion.tokens import AccessTokens, SigningKeys
+from companion.wechat import WechatClient
 from realtime.secrets import Secrets
 from realtime.settings import Settings
 from realtime.stores import Stores
@@ -57,9 +59,15 @@ class Companion:
             stores.sms_codes, SandboxSms(), stores.vault, clock, policy.accounts, zone,
             fixed_code=DEMO_SMS_CODE if settings.demo else None,
         )  # fmt: skip
+        passwords = Passwords()
         self.accounts = Accounts(
-            stores.accounts, stores.login_failures, self.sessions, self.codes, Passwords(),
+            stores.accounts, stores.login_failures, self.sessions, self.codes, passwords,
             stores.vault, stores.audit, clock, terms_version=consents.CURRENT["terms"],
+        )  # fmt: skip
+        self.wechat = _wechat(stores, secrets, settings, clock)
+        self.one_tap = OneTap(
+            self.wechat or _without_wechat(settings), stores.accounts, self.sessions, passwords,
+            clock, policy.accounts,
         )  # fmt: skip
         self.people = PeopleService(
             stores.people, stores.consultations, stores.audit, clock, policy.people, zone
@@ -77,7 +85,9 @@ class Companion:
     def routes(self) -> list[Route]:
         """List the companion's rows."""
         return [
-            *AuthRoutes(self.accounts, self.sessions, self.codes, self._policy.accounts).routes(),
+            *AuthRoutes(
+                self.accounts, self.one_tap, self.sessions, self.codes, self._policy.accounts
+            ).routes(),
             *PeopleRoutes(self.people, self._clock, self._policy.people).routes(),
             *ConsentRoutes(consents.load()).routes(),
             *DirectoryRoutes(self.directory, self._clock).routes(),
@@ -103,3 +113,19 @@ class Companion:
 
     async def close(self) -> None:
         await self.inspector.close()
+        if self.wechat is not None:
+            await self.wechat.close()
+
+
+def _wechat(
+    stores: Stores, secrets: Secrets, settings: Settings, clock: Clock
+) -> WechatClient | None:
+    """Join the mini-program, where its id and its secret are given."""
+    appid, secret = settings.wechat.appid, secrets.optional.get("wechat_secret")
+    if not appid or not secret:
+        return None
+    return WechatClient(appid, secret, settings.wechat.base_url, stores.wechat_tokens, clock)
+
+
+def _without_wechat(settings: Settings) -> MiniProgram:
+    return SandboxMiniProgram() if settings.demo else NoMiniProgram()

@@ -80,7 +80,7 @@ async def export_record(settings: Settings, consultation: str, out: Path) -> boo
 
 async def write_reference(out: Path) -> list[Path]:
     """Write the protocol's generated reference: it needs the tables alone, no database."""
-    secrets = parse({name: make() for name, make in MAKERS.items()})
+    secrets = parse({name: make() for name, make in MAKERS.items()}, optional={})
     parts = app.Hub(app.Runtime(Settings(demo=True), secrets, "mongodb://unused.invalid"))
     documents = {
         "openapi.json": openapi.document(parts.routes(), app.VERSION),

@@ -23,6 +23,7 @@ from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDic
 from pydantic_settings.exceptions import SettingsError
 
 from care.policy import Policy, Section
+from companion.wechat import WechatSettings
 from realtime.gateway.settings import GatewaySettings
 from realtime.secrets import SECRET_NAMES, ConfigError
 
@@ -70,6 +71,7 @@ class Settings(Policy):
     secrets_dir: Path | None = None
     gateway: GatewaySettings = GatewaySettings()
     log: LogSettings = LogSettings()
+    wechat: WechatSettings = WechatSettings()
     demo: bool = False
     virtual_clock: bool = False
 

@@ -24,6 +24,7 @@ from storage.reviews import Reviews
 from storage.sessions import SessionStore
 from storage.sms_codes import SmsCodeStore
 from storage.vault import Vault
+from storage.wechat_tokens import WechatTokens
 
 
 class Stores:
@@ -37,6 +38,7 @@ class Stores:
         self.accounts = AccountStore(database, self.vault, self.sessions)
         self.login_failures = LoginFailureStore(database, policy.accounts)
         self.sms_codes = SmsCodeStore(database, policy.accounts)
+        self.wechat_tokens = WechatTokens(database, self.vault)
         self.people = People(database, self.vault)
         self.doctors = Doctors(database, node, clock)
         self.demo_marks = DemoMarks(database)

@@ -12,7 +12,7 @@ from storage.database import Database, Document, Session
 from storage.sessions import SessionStore
 
 TAKEN = "该手机号已注册"
-SEALED = ("phone", "id_card")
+SEALED = ("phone", "id_card", "openid")
 
 
 class AccountStore:
@@ -50,7 +50,7 @@ class AccountStore:
         """Store a change of what was seen; say no when it was no longer so. Raises Conflict."""
         document = self._to_document(after)
         # these have writers of their own
-        for field in ("password_hash", "must_change_password"):
+        for field in ("password_hash", "must_change_password", "openid"):
             del document[field]
         try:
             result = await self._accounts.update_one(
@@ -59,6 +59,11 @@ class AccountStore:
         except DuplicateKeyError:
             raise Conflict(TAKEN) from None
         return result.matched_count == 1
+
+    async def keep_openid(self, account_id: str, openid: str) -> None:
+        """Note who the account is in the mini-program; the newest log-in there decides."""
+        sealed = self._vault.seal(openid)
+        await self._accounts.update_one({"_id": account_id}, {"$set": {"openid": sealed}})
 
     async def log_in(self, account: Account, login: LogIn) -> bool:
         """Store a session; say no when the password changed since it was checked.
@@ -112,8 +117,9 @@ class AccountStore:
     def _from_document(self, document: Document | None) -> Account | None:
         if document is None:
             return None
-        fields = {name: document[name] for name in Account.model_fields if name != "id"}
+        # a field that is newer than the document has its default
+        fields = {name: document[name] for name in Account.model_fields if name in document}
         for field in SEALED:
-            sealed = fields[field]
+            sealed = fields.get(field)
             fields[field] = self._vault.open(sealed) if sealed is not None else None
         return Account(id=document["_id"], **fields)

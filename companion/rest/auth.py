@@ -7,12 +7,13 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, Field
 
 from care.accounts import Account, Name, Phone, Purpose
-from care.errors import BadRequest, Unavailable
+from care.errors import BadRequest
 from care.masking import mask_id_card, mask_phone
 from care.passwords import check_password
 from care.policy import AccountPolicy
 from care.record import wire_time
 from companion.accounts import Accounts
+from companion.one_tap import OneTap
 from companion.rest.kernel import Body, Call, Route
 from companion.sessions import Grant, Sessions
 from companion.sms_codes import SmsCodes
@@ -46,7 +47,10 @@ class Credentials(Body):
 
 
 class WechatCode(Body):
+    """`code` is what the phone-number button gives, `login_code` what `wx.login` gives."""
+
     code: str = Field(min_length=1, max_length=128)
+    login_code: str | None = Field(default=None, min_length=1, max_length=128)
     device: Device | None = None
 
 
@@ -112,9 +116,15 @@ class AuthRoutes:
     """Turns requests into calls of the use cases, and their results into answers."""
 
     def __init__(
-        self, accounts: Accounts, sessions: Sessions, codes: SmsCodes, policy: AccountPolicy
+        self,
+        accounts: Accounts,
+        one_tap: OneTap,
+        sessions: Sessions,
+        codes: SmsCodes,
+        policy: AccountPolicy,
     ) -> None:
         self._accounts = accounts
+        self._one_tap = one_tap
         self._sessions = sessions
         self._codes = codes
         self._policy = policy
@@ -136,6 +146,7 @@ class AuthRoutes:
             Route("POST", "/auth/refresh", self.refresh, body=RefreshToken, public=True,
                   answer=Granted, tag=tag, summary="Trade the refresh token for new tokens"),
             Route("POST", "/auth/logout", self.log_out, status=204, tag=tag,
+                  initial_password=True,
                   summary="End this session"),
             Route("POST", "/auth/password-reset", self.reset_password, body=PasswordReset,
                   public=True, status=204, tag=tag, summary="Set a forgotten password"),
@@ -145,11 +156,13 @@ class AuthRoutes:
         """Give the rows of the own account: the protocol can be read as either path."""
         tag = "me"
         return [
-            Route("GET", path, self.show, answer=User, tag=tag, summary="The own account"),
+            Route("GET", path, self.show, answer=User, tag=tag, initial_password=True,
+                  summary="The own account"),
             Route("PATCH", path, self.edit, body=ProfileChange, answer=User, tag=tag,
                   summary="Change the own account"),
             Route("POST", f"{path}/password", self.change_password, body=PasswordChange,
-                  status=204, tag=tag, summary="Change the password; other sessions end"),
+                  status=204, tag=tag, initial_password=True,
+                  summary="Change the password; other sessions end"),
         ]  # fmt: skip
 
     async def send_code(self, call: Call) -> Mapping[str, Any]:
@@ -180,8 +193,9 @@ class AuthRoutes:
             )
         return granted(grant)
 
-    async def log_in_by_wechat(self, _call: Call) -> Mapping[str, Any]:
-        raise Unavailable("微信一键登录暂未开通，请使用验证码登录")
+    async def log_in_by_wechat(self, call: Call) -> Mapping[str, Any]:
+        body: WechatCode = call.body
+        return granted(await self._one_tap.log_in(body.code, body.login_code, body.device))
 
     async def refresh(self, call: Call) -> Mapping[str, Any]:
         body: RefreshToken = call.body

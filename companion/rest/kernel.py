@@ -17,7 +17,7 @@ import structlog
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from care.accounts import Caller, Role
+from care.accounts import Caller, Role, require_own_password
 from care.errors import BadRequest, Forbidden, Unauthenticated
 from care.fields import WHOLE, refuse, refuse_unstorable
 from care.ports import Tokens
@@ -80,6 +80,7 @@ class Route:
 
     `roles`: who may, everyone logged in when none. `public`: needs no token, and a bad one counts
     as none. `answer`: a model or a JSON schema, for the reference. `max_body`: bytes.
+    `initial_password`: also while the password must be changed first.
     """
 
     method: str
@@ -91,6 +92,7 @@ class Route:
     answer: type[BaseModel] | Mapping[str, Any] | None = None
     roles: frozenset[Role] | None = None
     public: bool = False
+    initial_password: bool = False
     status: int = 200
     summary: str = ""
     tag: str = ""
@@ -177,6 +179,8 @@ async def _authenticate(request: web.Request, route: Route, tokens: Tokens) -> C
         if route.public:
             return None
         raise
+    if not (route.public or route.initial_password):
+        require_own_password(caller)
     if route.roles is not None and caller.role not in route.roles:
         raise Forbidden
     return caller

@@ -25,6 +25,7 @@ PROBLEM: JsonObject = {
         "retry": {"type": "boolean", "description": "Whether trying again makes sense"},
         "fields": {"type": "object", "additionalProperties": {"type": "string"}},
         "retry_after_ms": {"type": "integer"},
+        "reason": {"type": "string", "description": "A finer code, where one helps the client"},
     },
 }
 

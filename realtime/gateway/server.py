@@ -18,6 +18,7 @@ from aiohttp import web
 from pydantic import Field
 from socketio.packet import CONNECT, CONNECT_ERROR
 
+from care.accounts import require_own_password
 from care.errors import BadRequest, CareError, Unauthenticated, Unavailable
 from care.fields import refuse_unstorable
 from care.ports import Clock, Tokens
@@ -160,6 +161,7 @@ class Gateway(socketio.AsyncServer):  # type: ignore[misc]  # the library ships 
             raise Unauthenticated
         hello = parse(Auth, auth)
         caller = await self._tokens.verify(hello.token)
+        require_own_password(caller)
         await self._bus.follow(caller.user)
         try:
             # last, and without waiting until it is added: the count must hold

@@ -8,6 +8,7 @@ from typing import Any
 import structlog
 from pydantic import Field
 
+from care.accounts import require_own_password
 from care.errors import Forbidden
 from care.policy import AccountPolicy
 from care.ports import Clock, Tokens
@@ -64,6 +65,7 @@ class SessionGuard:
     async def refresh(self, connection: Connection, payload: Refresh) -> Mapping[str, Any]:
         """Go on under a new token of the same user: the `session:refresh` command."""
         caller = await self._tokens.verify(payload.token)
+        require_own_password(caller)
         if (caller.user, caller.role) != (connection.caller.user, connection.caller.role):
             raise Forbidden
         self._connections.renew(connection, caller)

@@ -13,6 +13,7 @@ from argon2 import PasswordHasher
 from care.accounts import Role
 from care.policy import AccountPolicy
 from companion.accounts import Accounts
+from companion.one_tap import MiniProgram, NoMiniProgram, OneTap
 from companion.passwords import Passwords
 from companion.rest import kernel
 from companion.rest.auth import AuthRoutes
@@ -48,8 +49,15 @@ class Phone:
 class Hospital:
     """One process's accounts. Two of them on one database are two processes."""
 
-    def __init__(self, database: Database, clock: ManualClock, phone: Phone) -> None:
-        self.policy = AccountPolicy()
+    def __init__(
+        self,
+        database: Database,
+        clock: ManualClock,
+        phone: Phone,
+        mini_program: MiniProgram | None = None,
+        policy: AccountPolicy | None = None,
+    ) -> None:
+        self.policy = policy or AccountPolicy()
         self.clock = clock
         self.vault = Vault({"v1": b"v" * 32}, "v1", b"i" * 32)
         self.session_store = SessionStore(database)
@@ -69,13 +77,18 @@ class Hospital:
         )
         zone = ZoneInfo("Asia/Shanghai")
         self.codes = SmsCodes(self.code_store, phone, self.vault, clock, self.policy, zone)
+        # as weak as argon2 gets: tests hash often
+        passwords = Passwords(PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
+        self.one_tap = OneTap(
+            mini_program or NoMiniProgram(), self.store, self.sessions, passwords, clock,
+            self.policy,
+        )  # fmt: skip
         self.accounts = Accounts(
             self.store,
             self.failures,
             self.sessions,
             self.codes,
-            # as weak as argon2 gets: tests hash often
-            Passwords(PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)),
+            passwords,
             self.vault,
             self.audit,
             clock,
@@ -88,7 +101,9 @@ class Hospital:
 
     def app(self) -> web.Application:
         app = web.Application()
-        routes = AuthRoutes(self.accounts, self.sessions, self.codes, self.policy).routes()
+        routes = AuthRoutes(
+            self.accounts, self.one_tap, self.sessions, self.codes, self.policy
+        ).routes()
         kernel.mount(app, routes, self.tokens)
         return app
 

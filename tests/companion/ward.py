@@ -134,7 +134,7 @@ class Ward:
         h = self.hospital
         app = web.Application()
         rows = [
-            *AuthRoutes(h.accounts, h.sessions, h.codes, h.policy).routes(),
+            *AuthRoutes(h.accounts, h.one_tap, h.sessions, h.codes, h.policy).routes(),
             *PeopleRoutes(self.people, h.clock, PeoplePolicy()).routes(),
             *DirectoryRoutes(self.directory, h.clock).routes(),
             *ConsentRoutes(consents.load()).routes(),

@@ -52,7 +52,8 @@ class Hub:
 @asynccontextmanager
 async def running_hub() -> AsyncIterator[Hub]:
     with tempfile.TemporaryDirectory(prefix="wenzhen-bench-") as folder:
-        server = ServerProcess(Path(folder) / "data")
+        # a line for each of a thousand connections would bury what matters
+        server = ServerProcess(Path(folder) / "data", env={"WENZHEN_LOG__LEVEL": "warning"})
         try:
             await server.start()
             yield Hub(server)

@@ -4,11 +4,13 @@ Each effect may be carried out twice (a crash between doing and noting); each is
 second time changes nothing: a line by its key, a push because it is a hint, a refund by its number.
 """
 
+from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
 from care.consultation import Action, Consultation, State, refundable
+from care.notices import Deliver, Notify, notices_of
 from care.policy import ConsultationPolicy
 from care.record import Record
 from care.rooms import Kind
@@ -43,16 +45,6 @@ class QueueMoved(Record):
     doctor: str
 
 
-class Notify(Record):
-    """Reach a user by the notice's channels, once for each key."""
-
-    type: Literal["notify"] = "notify"
-    user: str
-    key: str
-    template: str
-    values: dict[str, str]
-
-
 class Settle(Record):
     """Bring the consultation's payment in line: refund what was paid, close what was not."""
 
@@ -69,7 +61,7 @@ class Paid(Record):
 
 
 Effect = Annotated[
-    Line | Updated | QueueMoved | Notify | Settle | Paid, Field(discriminator="type")
+    Line | Updated | QueueMoved | Notify | Deliver | Settle | Paid, Field(discriminator="type")
 ]
 
 
@@ -83,6 +75,16 @@ class Outgoing(Record):
     effects: tuple[Effect, ...]
 
 
+class DeadLetter(Record):
+    """Effects given up after their last try, for the operator: `error` is the failure's class."""
+
+    id: str
+    effects: tuple[Effect, ...]
+    error: str
+    failures: int
+    died_at: datetime
+
+
 def caused_by(
     action: Action | None, consultation: Consultation, policy: ConsultationPolicy
 ) -> Outgoing:
@@ -94,8 +96,7 @@ def caused_by(
     effects.append(Updated(consultation=c.id, doctor=c.waiting_since is not None))
     if c.waiting_since is not None:
         effects.append(QueueMoved(doctor=c.doctor.id))
-    if action is Action.ACCEPT:
-        effects.append(_accepted_notice(c))
+    effects += notices_of(action, c)
     return Outgoing(id=f"consultation:{c.id}:{c.version:06d}", effects=tuple(effects))
 
 
@@ -125,19 +126,3 @@ def _line(
         room=c.room, key=f"{key}:{c.version}", kind=kind, body=body,
         version=c.version, members=c.members, writers=writers,
     )  # fmt: skip
-
-
-def _accepted_notice(c: Consultation) -> Notify:
-    """Fill the manual's subscription message 服务开始提醒 (C5)."""
-    return Notify(
-        user=c.patient,
-        key=f"accepted:{c.id}",
-        template="consultation_started",
-        values={
-            "service": "医生接诊",
-            "doctor": c.doctor.name,
-            "initiator": c.person.name,
-            "started_at": c.accepted_at.isoformat() if c.accepted_at else "",
-            "note": "医生已接诊，可以进行问诊操作了",
-        },
-    )

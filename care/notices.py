@@ -201,7 +201,7 @@ class InvalidUser(Exception):
 class SubscriptionMessages(Protocol):
     """Sends one WeChat subscription message.
 
-    `template_id` is WeChat's, `page` the mini-program's page it opens, `data` the values by WeChat's
+    `template_id` is WeChat's, `page` what the mini-program opens, `data` the values by WeChat's
     field names. Raises QuotaUsed, InvalidUser; Unavailable or RateLimited when a later try may do.
     """
 

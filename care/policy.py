@@ -1,6 +1,6 @@
 """Every number of the hospital's rules, with its default. `config.yaml` may replace each."""
 
-from pydantic import BaseModel, ConfigDict, PositiveInt
+from pydantic import BaseModel, ConfigDict, PositiveFloat, PositiveInt
 
 
 class Section(BaseModel):
@@ -75,6 +75,14 @@ class PresencePolicy(Section):
     background_seconds: PositiveInt = 10
 
 
+class OutboxPolicy(Section):
+    """How often what failed is tried again: after a delay that doubles, up to a longest one."""
+
+    retry_seconds: PositiveFloat = 2.0
+    retry_max_seconds: PositiveFloat = 3600.0
+    attempts_max: PositiveInt = 20
+
+
 class Policy(Section):
     timezone: str = "Asia/Shanghai"
     accounts: AccountPolicy = AccountPolicy()
@@ -83,3 +91,4 @@ class Policy(Section):
     messages: MessagePolicy = MessagePolicy()
     files: FilePolicy = FilePolicy()
     presence: PresencePolicy = PresencePolicy()
+    outbox: OutboxPolicy = OutboxPolicy()

@@ -1,12 +1,12 @@
 """What the use cases need of the world. Each port says what it guarantees, not only its shape."""
 
-from collections.abc import Awaitable, Collection, Mapping
+from collections.abc import Awaitable, Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Protocol
 
 from care.accounts import Caller
 from care.consultation import Consultation, State
-from care.effects import Outgoing
+from care.effects import Effect, Outgoing
 from care.payments import Payment, PaymentState
 from care.rooms import Activity, Draft, Head, Message
 
@@ -131,7 +131,10 @@ class ConsultationStore(Protocol):
 
 
 class OutboxStore(Protocol):
-    """Keeps effects until they are done. A claimed row is nobody else's until its lease ends."""
+    """Keeps effects until they are done. A claimed row is nobody else's until its lease ends.
+
+    `put_off` keeps what failed for a later try, and says whether it was the last one.
+    """
 
     async def claim_own(self, outgoing_id: str) -> Outgoing | None: ...
 
@@ -140,6 +143,8 @@ class OutboxStore(Protocol):
     async def before(self, outgoing_id: str) -> list[Outgoing]: ...
 
     async def done(self, outgoing_id: str) -> None: ...
+
+    async def put_off(self, outgoing_id: str, left: Sequence[Effect], error: str) -> bool: ...
 
 
 class PaymentStore(Protocol):
@@ -162,16 +167,6 @@ class ReadMarkStore(Protocol):
     async def advance(self, room: str, user: str, seq: int) -> bool: ...
 
     async def of_rooms(self, rooms: Collection[str]) -> dict[str, dict[str, int]]: ...
-
-
-class NoticeStore(Protocol):
-    """Keeps notices. `add` says whether this key is new: each is announced once."""
-
-    async def add(
-        self, key: str, user: str, template: str, values: Mapping[str, str], now: datetime
-    ) -> bool: ...
-
-    async def newest(self, user: str, limit: int) -> list[Mapping[str, Any]]: ...
 
 
 class FileUrls(Protocol):

@@ -78,7 +78,7 @@ class Hub:
         self.provider = SandboxPayments()
         self.core = Core(
             self.stores, self.clock, policy, self.connections, self.bus, files, files,
-            self.provider, registry,
+            self.provider, self.companion.outside, registry,
         )  # fmt: skip
         self.requests = RequestService(
             self.core.consultations, self.stores.people, self.stores.doctors,
@@ -113,7 +113,7 @@ class Hub:
         rows = [
             *self.companion.routes(),
             *ConsultationRoutes(self.requests, core.consultations, self.clock).routes(),
-            *NoticeRoutes(self.stores.notices).routes(),
+            *NoticeRoutes(core.notices).routes(),
         ]
         if self.settings.demo:
             rows += SandboxPaymentRoutes(self.stores.payments, core.carrier).routes()

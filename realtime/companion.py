@@ -22,10 +22,10 @@ from companion.rest.files import FileRoutes
 from companion.rest.kernel import Route
 from companion.rest.people import PeopleRoutes
 from companion.sessions import OnRevoked, Sessions
-from companion.sms import SandboxSms
 from companion.sms_codes import SmsCodes
 from companion.tokens import AccessTokens, SigningKeys
 from companion.wechat import WechatClient
+from realtime.outside import join_outside, join_sms
 from realtime.secrets import Secrets
 from realtime.settings import Settings
 from realtime.stores import Stores
@@ -55,8 +55,9 @@ class Companion:
         self.sessions = Sessions(
             stores.sessions, stores.accounts, self.tokens, clock, policy.accounts, on_revoked
         )
+        self.sms = join_sms(settings, secrets, clock)
         self.codes = SmsCodes(
-            stores.sms_codes, SandboxSms(), stores.vault, clock, policy.accounts, zone,
+            stores.sms_codes, self.sms, stores.vault, clock, policy.accounts, zone,
             fixed_code=DEMO_SMS_CODE if settings.demo else None,
         )  # fmt: skip
         passwords = Passwords()
@@ -65,6 +66,7 @@ class Companion:
             stores.vault, stores.audit, clock, terms_version=consents.CURRENT["terms"],
         )  # fmt: skip
         self.wechat = _wechat(stores, secrets, settings, clock)
+        self.outside = join_outside(settings, stores.accounts, self.wechat, self.sms)
         self.one_tap = OneTap(
             self.wechat or _without_wechat(settings), stores.accounts, self.sessions, passwords,
             clock, policy.accounts,
@@ -115,6 +117,7 @@ class Companion:
         await self.inspector.close()
         if self.wechat is not None:
             await self.wechat.close()
+        await self.sms.close()
 
 
 def _wechat(

@@ -1,5 +1,7 @@
 """The rooms' use cases, joined to what they are kept in and to the bus between nodes."""
 
+from zoneinfo import ZoneInfo
+
 from prometheus_client import CollectorRegistry
 
 from care.errors import CareError, Closed, Forbidden
@@ -16,6 +18,7 @@ from realtime.rooms.consultations import ConsultationService
 from realtime.rooms.deadlines import Deadlines
 from realtime.rooms.delivery import Delivery
 from realtime.rooms.messages import MessageService
+from realtime.rooms.notices import NoticeService, Outside
 from realtime.rooms.presence import PresenceService
 from realtime.rooms.rooms import RoomService
 from realtime.rooms.views import MessageViews
@@ -50,6 +53,7 @@ class Core:
         files: FileUrls,
         claims: AttachmentClaims,
         provider: PaymentProvider,
+        outside: Outside,
         registry: CollectorRegistry,
     ) -> None:
         kept = stores.consultations
@@ -70,8 +74,12 @@ class Core:
         delivery.relay_to(self.relay)
         self.delivery = delivery
 
+        self.notices = NoticeService(
+            stores.notices, stores.consents, outside, stores.presence, fanout, clock,
+            ZoneInfo(policy.timezone),
+        )  # fmt: skip
         self.carrier = Carrier(
-            stores.outbox, kept, self.log, stores.payments, provider, stores.notices, fanout, clock
+            stores.outbox, kept, self.log, stores.payments, provider, self.notices, fanout, clock
         )
         self.consultations = ConsultationService(
             kept, stores.messages, stores.payments, provider, files, clock,

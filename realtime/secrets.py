@@ -61,6 +61,8 @@ MAKERS: Mapping[str, Callable[[], str]] = {
 }
 OPTIONAL = frozenset(
     {
+        "sms_secret_id",  # Tencent Cloud's SecretId and SecretKey
+        "sms_secret_key",
         "wechat_secret",  # the mini-program's app secret
     }
 )

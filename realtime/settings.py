@@ -23,6 +23,7 @@ from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDic
 from pydantic_settings.exceptions import SettingsError
 
 from care.policy import Policy, Section
+from companion.sms import SmsSettings
 from companion.wechat import WechatSettings
 from realtime.gateway.settings import GatewaySettings
 from realtime.secrets import SECRET_NAMES, ConfigError
@@ -72,6 +73,7 @@ class Settings(Policy):
     gateway: GatewaySettings = GatewaySettings()
     log: LogSettings = LogSettings()
     wechat: WechatSettings = WechatSettings()
+    sms: SmsSettings = SmsSettings()
     demo: bool = False
     virtual_clock: bool = False
 

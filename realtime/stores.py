@@ -23,6 +23,7 @@ from storage.read_marks import ReadMarks
 from storage.reviews import Reviews
 from storage.sessions import SessionStore
 from storage.sms_codes import SmsCodeStore
+from storage.subscriptions import Consents
 from storage.vault import Vault
 from storage.wechat_tokens import WechatTokens
 
@@ -47,14 +48,15 @@ class Stores:
         self.favourites = Favourites(database)
         self.reviews = Reviews(database)
         self.files = Files(database)
-        self.outbox = Outbox(database, clock)
+        self.outbox = Outbox(database, clock, policy.outbox)
         self.consultations = Consultations(
             database, self.outbox, self.people, self.doctors, self.files
         )
         self.payments = Payments(database, self.outbox)
         self.messages = Messages(database)
         self.read_marks = ReadMarks(database)
-        self.notices = Notices(database)
+        self.consents = Consents(database)
+        self.notices = Notices(database, self.outbox, self.consents)
         self.presence = Presence(database, node, clock)
 
     async def ensure_indexes(self) -> None:

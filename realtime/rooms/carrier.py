@@ -7,25 +7,28 @@ from typing import Any
 import structlog
 
 from care.consultation import Consultation, State
-from care.effects import Line, Notify, Outgoing, Paid, QueueMoved, Settle, Updated
+from care.effects import Effect, Line, Outgoing, Paid, QueueMoved, Settle, Updated
 from care.errors import Conflict
+from care.notices import Deliver, Notify
 from care.payments import Payment, PaymentProvider, PaymentState
 from care.ports import (
     Channel,
     Clock,
     ConsultationStore,
     Log,
-    NoticeStore,
     OutboxStore,
     PaymentStore,
 )
-from care.record import Record, new_id, wire_time
+from care.record import Record, new_id
 from care.rooms import SYSTEM, Draft, Fence
 from realtime.rooms.consultations import ConsultationService
+from realtime.rooms.notices import NoticeService
 
 logger = structlog.get_logger(__name__)
 
 POLL_SECONDS = 1.0
+TAKERS = 4
+"""How many rows are carried out at once: one that waits for somebody outside holds up no other."""
 
 
 class Carrier:
@@ -38,7 +41,7 @@ class Carrier:
         log: Log,
         payments: PaymentStore,
         provider: PaymentProvider,
-        notices: NoticeStore,
+        notices: NoticeService,
         channel: Channel,
         clock: Clock,
     ) -> None:
@@ -47,7 +50,6 @@ class Carrier:
         self._log = log
         self._payments = payments
         self._provider = provider
-        self._notices = notices
         self._channel = channel
         self._clock = clock
         self._consultations: ConsultationService | None = None
@@ -56,7 +58,8 @@ class Carrier:
             Line: self._line,
             Updated: self._updated,
             QueueMoved: self._queue_moved,
-            Notify: self._notify,
+            Notify: notices.notify,
+            Deliver: notices.deliver,
             Settle: self._settle,
             Paid: self._paid,
         }
@@ -84,7 +87,10 @@ class Carrier:
             await self.carry_out(f"payment:{payment.id}:paid")
 
     async def run(self) -> None:
-        """Perform what was left over, by this process or another, for as long as it runs."""
+        """Perform what is due and nobody's, for as long as the process runs."""
+        await asyncio.gather(*(self._take() for _ in range(TAKERS)))
+
+    async def _take(self) -> None:
         while True:
             try:
                 while await self._carry(await self._outbox.claim_left()):
@@ -100,11 +106,34 @@ class Carrier:
         """
         if outgoing is None:
             return False
+        held: dict[type[Record], str] = {}
         for due in (*await self._outbox.before(outgoing.id), outgoing):
-            for effect in due.effects:
-                await self._perform[type(effect)](effect)
-            await self._outbox.done(due.id)
+            left, error = await self._perform_all(due, held)
+            if error is None:
+                await self._outbox.done(due.id)
+            elif await self._outbox.put_off(due.id, left, error):
+                logger.error("effects_given_up", outgoing=due.id, error=error)
         return True
+
+    async def _perform_all(
+        self, outgoing: Outgoing, held: dict[type[Record], str]
+    ) -> tuple[list[Effect], str | None]:
+        """Perform what can be; give what is left to do, and why.
+
+        What failed holds back its kind, here and in later changes of the record, and nothing else.
+        """
+        left: list[Effect] = []
+        for effect in outgoing.effects:
+            kind = type(effect)
+            if kind not in held:
+                try:
+                    await self._perform[kind](effect)
+                    continue
+                except Exception as failure:
+                    logger.exception("effect_failed", outgoing=outgoing.id, effect=effect.type)
+                    held[kind] = type(failure).__name__
+            left.append(effect)
+        return left, held[type(left[0])] if left else None
 
     async def _line(self, line: Line) -> None:
         fence = Fence(line.version, line.members, line.writers)
@@ -134,13 +163,6 @@ class Carrier:
 
     async def _show(self, c: Consultation, viewer: str) -> Mapping[str, Any]:
         return await self._service().show(c, viewer)
-
-    async def _notify(self, effect: Notify) -> None:
-        now = self._clock.now()
-        new = await self._notices.add(effect.key, effect.user, effect.template, effect.values, now)
-        if new:
-            notice = {"id": effect.key, "template": effect.template, "values": effect.values}
-            self._channel.push([effect.user], "notice:new", notice | {"at": wire_time(now)})
 
     async def _paid(self, effect: Paid) -> None:
         """Open the consultation, or give the money back when it closed in the meantime."""

@@ -25,8 +25,9 @@ from care.consultation import (
     refundable,
     turn,
 )
-from care.effects import Line, Notify, QueueMoved, Settle, Updated, caused_by
+from care.effects import Line, QueueMoved, Settle, Updated, caused_by
 from care.errors import Conflict, Forbidden
+from care.notices import Notify
 from care.policy import ConsultationPolicy, ModePolicy
 from care.rooms import Activity
 

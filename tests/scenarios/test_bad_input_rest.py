@@ -36,7 +36,7 @@ PUBLIC = {
 }  # fmt: skip
 """What may be asked without a token; the last three prove themselves by a signature or a demo."""
 
-OWNED = {"/people/{id}", "/consultations/{id}"}
+OWNED = {"/people/{id}", "/consultations/{id}", "/notices/{id}"}
 NOBODYS = {
     "/doctors/{id}", "/favourites/{doctor}", "/files/{file}", "/payments/sandbox/{payment}",
 }  # fmt: skip
@@ -354,7 +354,9 @@ async def test_what_belongs_to_others_is_forbidden(
     strangers = {"patient": theirs["patient_token"], "doctor": theirs["doctor_token"]}
     people = await ward.ask("GET", "/people", ward.tokens["patient"])
     consultations = await ward.ask("GET", "/consultations", ward.tokens["patient"])
+    notices = await ward.ask("GET", "/notices", ward.tokens["patient"])
     ours = {
+        "/notices/{id}": notices.body["items"][0]["id"],
         "/people/{id}": people.body["items"][0]["id"],
         "/consultations/{id}": consultations.body["items"][0]["id"],
     }

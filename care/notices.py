@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 from pydantic import Field
 
 from care.consultation import Action, Because, Consultation, Mode, State
+from care.payments import Payment
 from care.record import Record, read_time, wire_time
 
 
@@ -186,6 +187,21 @@ def _started(c: Consultation, accepted_at: datetime) -> Notify:
             "initiator": c.person.name,
             "started_at": wire_time(accepted_at),
             "note": "医生已接诊，可以进行问诊操作了",
+        },
+    )
+
+
+def refund_notice(payment: Payment, now: datetime) -> Notify:
+    """Tell the payer that his money is on its way back."""
+    return Notify(
+        user=payment.payer,
+        key=f"refunded:{payment.id}",
+        template="refunded",
+        values={
+            "service": "问诊费用",
+            "amount": f"{payment.amount // 100}.{payment.amount % 100:02d}元",
+            "refunded_at": wire_time(payment.refunded_at or now),
+            "note": "费用已原路退回，请留意到账通知",
         },
     )
 

@@ -10,6 +10,6 @@ EVENTS = [
     ServerEvent("room:updated", "The room's new snapshot"),
     ServerEvent("presence:changed", "Somebody of an open consultation: `user`, `online`"),
     ServerEvent("consultation:updated", "The consultation, after any change of it or its queue"),
-    ServerEvent("notice:new", "A notice: `id`, `template`, `values`, `at`"),
+    ServerEvent("notice:new", "A notice: `id`, `template`, `title`, `values`, `at`, `read`"),
     ServerEvent("session:expiring", "The token ends soon: `expires_at`; answer by session:refresh"),
 ]

@@ -9,7 +9,7 @@ import structlog
 from care.consultation import Consultation, State
 from care.effects import Effect, Line, Outgoing, Paid, QueueMoved, Settle, Updated
 from care.errors import Conflict
-from care.notices import Deliver, Notify
+from care.notices import Deliver, Notify, refund_notice
 from care.payments import Payment, PaymentProvider, PaymentState
 from care.ports import (
     Channel,
@@ -50,6 +50,7 @@ class Carrier:
         self._log = log
         self._payments = payments
         self._provider = provider
+        self._notices = notices
         self._channel = channel
         self._clock = clock
         self._consultations: ConsultationService | None = None
@@ -191,6 +192,10 @@ class Carrier:
         if payment.state is PaymentState.REFUNDING:
             await self._provider.refund(payment)
             await self._payments.step(payment, PaymentState.REFUNDED, refunded_at=self._clock.now())
+            payment = payment.changed(state=PaymentState.REFUNDED)
+        if payment.state is PaymentState.REFUNDED:
+            # again after a crash between the two: the notice has a key
+            await self._notices.notify(refund_notice(payment, self._clock.now()))
 
     def _service(self) -> ConsultationService:
         if self._consultations is None:

@@ -13,7 +13,7 @@ import aiohttp
 import pytest
 import pytest_asyncio
 
-from tests.scenarios.people import XIAOFU, User, ask, enter, register
+from tests.scenarios.people import HUATUO, XIAOFU, User, ask, enter, pay, register
 from tests.server import ServerProcess
 from tests.standins import sms, wechat
 from tests.standins.sms import SmsHouse, sms_house
@@ -251,6 +251,20 @@ async def test_notices_are_listed_in_pages_and_read(ward: Ward) -> None:
     assert (await patient.get("/notices"))["items"][0]["read"] is True
     assert (await patient.post("/notices/read-all"))["unread_count"] == 0
     assert (await patient.get("/notices"))["unread_count"] == 0
+
+
+@pytest.mark.rule("N1")
+async def test_a_refund_is_told_once_with_its_amount(ward: Ward) -> None:
+    patient = await ward.patient()
+    doctor = await enter(ward.server.url, ward.http, HUATUO)
+    asked = await ask(patient, doctor)
+    await pay(patient, asked["id"])
+    await doctor.post(f"/consultations/{asked['id']}/decline", {"reason": "请线下就诊"})
+    told = (await patient.get("/notices"))["items"]
+    assert {n["template"] for n in told} == {"consultation_refused", "refunded"}
+    (refund,) = [n for n in told if n["template"] == "refunded"]
+    assert (refund["title"], refund["values"]["amount"]) == ("退款成功通知", "0.01元")
+    await doctor.close()
 
 
 @pytest.mark.rule("N1")

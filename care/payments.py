@@ -46,6 +46,13 @@ class Payment(Record):
         )
 
 
+class Receipt(Record):
+    """What a provider says of money that arrived."""
+
+    out_trade_no: str
+    amount: int
+
+
 class PaymentProvider(Protocol):
     """Takes and gives back money.
 

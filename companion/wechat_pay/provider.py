@@ -1,0 +1,203 @@
+"""WeChat Pay for mini-programs (JSAPI, API v3) as the hospital's payment provider."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import timedelta
+from typing import Any, Literal, TypeVar
+
+import structlog
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from care.errors import BadRequest, Unavailable
+from care.payments import Payment, Receipt
+from companion.wechat_pay.client import Refused, WechatPayClient
+from companion.wechat_pay.signing import Forged, Signer, Verifier, decrypt
+
+CURRENCY = "CNY"
+TRANSACTIONS = "/v3/pay/transactions"
+REFUNDS = "/v3/refund/domestic/refunds"
+
+log = structlog.get_logger(__name__)
+
+
+class _Said(BaseModel):
+    """Something WeChat Pay says; it may say more than we read."""
+
+    model_config = ConfigDict(frozen=True)
+
+
+class _Prepaid(_Said):
+    prepay_id: str = Field(min_length=1)
+
+
+class _Amount(_Said):
+    total: int
+    currency: str = CURRENCY
+
+
+class _RefundAmount(_Said):
+    refund: int
+
+
+class _Transaction(_Said):
+    appid: str
+    mchid: str
+    out_trade_no: str
+    trade_state: str
+    amount: _Amount | None = None
+
+
+class _Refund(_Said):
+    out_refund_no: str
+    status: str
+    amount: _RefundAmount
+
+
+class _Resource(_Said):
+    algorithm: Literal["AEAD_AES_256_GCM"]
+    ciphertext: str
+    associated_data: str = ""
+    nonce: str
+
+
+class _Notification(_Said):
+    event_type: str
+    resource: _Resource
+
+
+Said = TypeVar("Said", bound=_Said)
+
+
+class WechatPay:
+    name = "wechat"
+
+    def __init__(
+        self,
+        appid: str,
+        notify_url: str,
+        api_key: bytes,
+        client: WechatPayClient,
+        signer: Signer,
+        verifier: Verifier,
+        openid: Callable[[str], Awaitable[str | None]],
+        order_seconds: int,
+    ) -> None:
+        self._appid = appid
+        self._notify_url = notify_url
+        self._api_key = api_key
+        self._client = client
+        self._signer = signer
+        self._verifier = verifier
+        self._openid = openid
+        self._order_time = timedelta(seconds=order_seconds)
+
+    async def prepare(self, payment: Payment) -> Mapping[str, Any]:
+        """Announce the order; give what `wx.requestPayment` takes. Raises BadRequest, Unavailable.
+
+        The same order announced again gives a prepay id of the same order, so it is paid once.
+        """
+        openid = await self._openid(payment.payer)
+        if openid is None:
+            raise BadRequest("请先在小程序中登录微信，再支付")
+        order = {
+            "appid": self._appid,
+            "mchid": self._signer.mchid,
+            "description": "问诊费",
+            "out_trade_no": payment.out_trade_no,
+            "time_expire": (payment.created_at + self._order_time).isoformat(timespec="seconds"),
+            "notify_url": self._notify_url,
+            "amount": {"total": payment.amount, "currency": CURRENCY},
+            "payer": {"openid": openid},
+        }
+        try:
+            answer = await self._client.post(f"{TRANSACTIONS}/jsapi", order)
+        except Refused:
+            raise Unavailable from None
+        return self._to_pay(_read(_Prepaid, answer).prepay_id)
+
+    def _to_pay(self, prepay_id: str) -> dict[str, str]:
+        stamp, nonce = self._signer.stamp()
+        package = f"prepay_id={prepay_id}"
+        return {
+            "timeStamp": stamp,
+            "nonceStr": nonce,
+            "package": package,
+            "signType": "RSA",
+            "paySign": self._signer.sign(self._appid, stamp, nonce, package),
+        }
+
+    async def refund(self, payment: Payment) -> None:
+        """Ask for the refund under its number; asking again is how its end is learnt.
+
+        Returns when the money is on its way back to the payer. Raises Unavailable while WeChat Pay
+        is at it or away, Refused when somebody must look into it.
+        """
+        request = {
+            "out_trade_no": payment.out_trade_no,
+            "out_refund_no": payment.out_refund_no,
+            "amount": {"refund": payment.amount, "total": payment.amount, "currency": CURRENCY},
+        }
+        refund = _read(_Refund, await self._client.post(REFUNDS, request))
+        asked = (payment.out_refund_no, payment.amount)
+        if (refund.out_refund_no, refund.amount.refund) != asked:
+            raise Refused("OTHER_REFUND")
+        if refund.status == "PROCESSING":
+            raise Unavailable
+        if refund.status != "SUCCESS":
+            raise Refused(refund.status)
+
+    async def query(self, payment: Payment) -> Receipt | None:
+        """Ask whether the money came, for a notification that didn't. Raises Unavailable."""
+        target = f"{TRANSACTIONS}/out-trade-no/{payment.out_trade_no}?mchid={self._signer.mchid}"
+        try:
+            answer = await self._client.get(target)
+        except Refused as refusal:
+            if refusal.code == "ORDER_NOT_EXIST":
+                return None
+            raise
+        try:
+            return self._receipt(_read(_Transaction, answer))
+        except Forged as failure:
+            log.error("wechat_pay_foreign_answer", why=str(failure))
+            raise Unavailable from None
+
+    async def close(self, payment: Payment) -> None:
+        """Let nobody pay this order any more; one that was paid stays paid."""
+        target = f"{TRANSACTIONS}/out-trade-no/{payment.out_trade_no}/close"
+        try:
+            await self._client.post(target, {"mchid": self._signer.mchid})
+        except Refused as refusal:
+            if refusal.code not in {"ORDERPAID", "ORDER_CLOSED", "ORDER_NOT_EXIST"}:
+                raise
+
+    def read(self, headers: Mapping[str, str], body: bytes) -> Receipt | None:
+        """Read a notification; None for one that says nothing of arrived money. Raises Forged."""
+        self._verifier.check(headers, body)
+        try:
+            notification = _Notification.model_validate_json(body)
+            if notification.event_type != "TRANSACTION.SUCCESS":
+                return None
+            resource = notification.resource
+            clear = decrypt(
+                self._api_key, resource.nonce, resource.associated_data, resource.ciphertext
+            )
+            return self._receipt(_Transaction.model_validate_json(clear))
+        except ValidationError:
+            raise Forged("malformed") from None
+
+    def _receipt(self, transaction: _Transaction) -> Receipt | None:
+        if (transaction.mchid, transaction.appid) != (self._signer.mchid, self._appid):
+            raise Forged("another merchant or mini-program")
+        # REFUND: it was paid first, and a notification may come after its refund
+        if transaction.trade_state not in {"SUCCESS", "REFUND"} or transaction.amount is None:
+            return None
+        if transaction.amount.currency != CURRENCY:
+            raise Forged("another currency")
+        return Receipt(out_trade_no=transaction.out_trade_no, amount=transaction.amount.total)
+
+
+def _read(model: type[Said], answer: Mapping[str, Any]) -> Said:
+    try:
+        return model.model_validate(answer)
+    except ValidationError:
+        log.error("wechat_pay_unexpected_answer", of=model.__name__)
+        raise Unavailable from None

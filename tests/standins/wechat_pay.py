@@ -1,0 +1,175 @@
+"""WeChat Pay's server as the tests hold it: it checks, signs and encrypts as the real one does."""
+
+import base64
+import json
+import re
+import secrets
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA256
+
+APPID, MCHID, API_KEY = "wx0123456789abcdef", "1900000001", b"k" * 32
+MERCHANT_SERIAL, PLATFORM_SERIAL = "5157F09EFDC096DE", "PUB_KEY_ID_0119000000012024"
+SKEW_SECONDS = 300
+
+
+def new_key() -> rsa.RSAPrivateKey:
+    return rsa.generate_private_key(public_exponent=65537, key_size=2048)
+
+
+@dataclass
+class WechatPay:
+    """`now` gives Unix seconds. `trouble` is the next calls' fate, in order: a status to answer.
+
+    A negative one is answered after the request was carried out, as when the answer gets lost.
+    """
+
+    now: Callable[[], float]
+    url: str = ""
+    key: rsa.RSAPrivateKey = field(default_factory=new_key)
+    merchant_key: rsa.RSAPrivateKey = field(default_factory=new_key)
+    orders: dict[str, dict[str, Any]] = field(default_factory=dict)
+    refunds: dict[str, dict[str, Any]] = field(default_factory=dict)
+    refund_status: str = "SUCCESS"
+    trouble: list[int] = field(default_factory=list)
+    code: str = "SYSTEM_ERROR"
+    calls: list[str] = field(default_factory=list)
+    forging: bool = False
+
+    def pay(self, out_trade_no: str) -> None:
+        """Let the patient pay the order."""
+        self.orders[out_trade_no]["trade_state"] = "SUCCESS"
+
+    def notification(
+        self, number: str, event: str = "TRANSACTION.SUCCESS", /, **changes: Any
+    ) -> tuple[dict[str, str], bytes]:
+        """Give the headers and the body that tell of a payment, `changes` in its resource."""
+        resource = json.dumps(self._transaction(number) | changes).encode()
+        nonce = secrets.token_hex(6)
+        sealed = AESGCM(API_KEY).encrypt(nonce.encode(), resource, b"transaction")
+        return self.sign(
+            json.dumps(
+                {
+                    "id": secrets.token_hex(16),
+                    "event_type": event,
+                    "resource_type": "encrypt-resource",
+                    "resource": {
+                        "algorithm": "AEAD_AES_256_GCM",
+                        "ciphertext": base64.b64encode(sealed).decode(),
+                        "associated_data": "transaction",
+                        "nonce": nonce,
+                    },
+                }
+            ).encode()
+        )
+
+    def sign(self, body: bytes) -> tuple[dict[str, str], bytes]:
+        """Sign an answer or a notification."""
+        stamp, nonce = str(int(self.now())), secrets.token_hex(16)
+        key = new_key() if self.forging else self.key
+        text = f"{stamp}\n{nonce}\n".encode() + body + b"\n"
+        signature = base64.b64encode(key.sign(text, PKCS1v15(), SHA256())).decode()
+        return {
+            "Content-Type": "application/json",
+            "Wechatpay-Serial": PLATFORM_SERIAL,
+            "Wechatpay-Timestamp": stamp,
+            "Wechatpay-Nonce": nonce,
+            "Wechatpay-Signature": signature,
+        }, body
+
+    def _transaction(self, out_trade_no: str) -> dict[str, Any]:
+        order = self.orders[out_trade_no]
+        return {
+            "appid": order["appid"],
+            "mchid": order["mchid"],
+            "out_trade_no": out_trade_no,
+            "trade_state": order["trade_state"],
+            "amount": {**order["amount"], "payer_total": order["amount"]["total"]},
+        }
+
+    async def handle(self, request: web.Request) -> web.Response:
+        body = await request.text()
+        self.calls.append(f"{request.method} {request.path}")
+        if not self._signed(request, body):
+            return web.json_response({"code": "SIGN_ERROR", "message": "签名错误"}, status=401)
+        fate = self.trouble.pop(0) if self.trouble else 0
+        if fate > 0:
+            return web.json_response({"code": self.code, "message": "…"}, status=fate)
+        status, answer = self._perform(request, json.loads(body or "{}"))
+        if fate < 0:
+            status, answer = -fate, {"code": self.code, "message": "…"}
+        content = b"" if status == 204 else json.dumps(answer).encode()
+        headers, content = self.sign(content)
+        return web.Response(status=status, body=content, headers=headers)
+
+    def _signed(self, request: web.Request, body: str) -> bool:
+        scheme, _, rest = request.headers.get("Authorization", "").partition(" ")
+        given = dict(re.findall(r'(\w+)="([^"]*)"', rest))
+        known = (scheme, given.get("mchid"), given.get("serial_no"))
+        if known != ("WECHATPAY2-SHA256-RSA2048", MCHID, MERCHANT_SERIAL):
+            return False
+        stamp, nonce = given["timestamp"], given["nonce_str"]
+        lines = (request.method, request.raw_path, stamp, nonce, body)
+        try:
+            self.merchant_key.public_key().verify(
+                base64.b64decode(given["signature"]),
+                "".join(f"{line}\n" for line in lines).encode(),
+                PKCS1v15(),
+                SHA256(),
+            )
+        except InvalidSignature:
+            return False
+        return abs(self.now() - int(stamp)) <= SKEW_SECONDS
+
+    def _perform(self, request: web.Request, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+        path = request.path.removeprefix("/v3/")
+        if path == "pay/transactions/jsapi":
+            return self._prepay(body)
+        if path == "refund/domestic/refunds":
+            return self._refund(body)
+        number = path.removeprefix("pay/transactions/out-trade-no/").removesuffix("/close")
+        if number not in self.orders:
+            return 404, {"code": "ORDER_NOT_EXIST", "message": "订单不存在"}
+        if request.method == "GET":
+            return 200, self._transaction(number)
+        if self.orders[number]["trade_state"] == "SUCCESS":
+            return 400, {"code": "ORDERPAID", "message": "订单已支付"}
+        self.orders[number]["trade_state"] = "CLOSED"
+        return 204, {}
+
+    def _prepay(self, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+        number = body["out_trade_no"]
+        known = self.orders.setdefault(number, {**body, "trade_state": "NOTPAY"})
+        if {k: v for k, v in known.items() if k != "trade_state"} != body:
+            return 400, {"code": "INVALID_REQUEST", "message": "商户订单号重复"}
+        return 200, {"prepay_id": f"wx{number}"}
+
+    def _refund(self, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+        order = self.orders.get(body["out_trade_no"])
+        if order is None or order["trade_state"] != "SUCCESS":
+            return 404, {"code": "RESOURCE_NOT_EXISTS", "message": "订单不存在"}
+        given = [r for r in self.refunds.values() if r["out_trade_no"] == body["out_trade_no"]]
+        number = body["out_refund_no"]
+        if number not in self.refunds and given:
+            return 400, {"code": "INVALID_REQUEST", "message": "订单已全额退款"}
+        refund = self.refunds.setdefault(number, body)
+        return 200, {**refund, "status": self.refund_status}
+
+
+@asynccontextmanager
+async def serve_wechat_pay(now: Callable[[], float]) -> AsyncIterator[WechatPay]:
+    standin = WechatPay(now)
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", standin.handle)
+    async with TestServer(app) as server:
+        standin.url = str(server.make_url("")).rstrip("/")
+        yield standin

@@ -11,6 +11,7 @@ from aiohttp import web
 
 GC_THRESHOLDS = (50_000, 50, 100)
 """A thousand connections make the collector the largest cost at its defaults."""
+CANCEL_SECONDS = 0.5
 
 logger = structlog.get_logger(__name__)
 
@@ -29,9 +30,12 @@ class Background:
             task.add_done_callback(self._ended)
 
     async def stop(self) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        running = self._tasks
+        while running:
+            for task in running:
+                task.cancel()
+            # a database call that ends just then can swallow the cancellation: so ask again
+            _, running = await asyncio.wait(running, timeout=CANCEL_SECONDS)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled():

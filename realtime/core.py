@@ -9,7 +9,7 @@ from care.payments import PaymentProvider
 from care.policy import Policy
 from care.ports import AttachmentClaims, Clock, FileUrls
 from care.rooms import Draft
-from realtime.gateway.bus import Bus, Fanout
+from realtime.gateway.bus import Bus, Fanout, LocalBus
 from realtime.gateway.connections import Connection, Connections
 from realtime.health import LogMetrics
 from realtime.relay import MessageRelay
@@ -26,16 +26,21 @@ from realtime.stores import Stores
 from storage.log import MessageLog
 
 
-class PresenceWatch:
-    """Tells the presence of the gateway's connections."""
+class ConnectionWatch:
+    """Tells the presence and the delivery of the gateway's connections."""
 
-    def __init__(self, presence: PresenceService) -> None:
+    def __init__(self, presence: PresenceService, delivery: Delivery) -> None:
         self._presence = presence
+        self._delivery = delivery
 
-    def opened(self, connection: Connection, *, first: bool) -> None:  # noqa: ARG002 - a Watcher
+    def opened(self, connection: Connection, *, first: bool) -> None:
+        if first:
+            self._delivery.came(connection.user)
         self.foreground_changed(connection)
 
-    def closed(self, connection: Connection, *, last: bool) -> None:  # noqa: ARG002 - a Watcher
+    def closed(self, connection: Connection, *, last: bool) -> None:
+        if last:
+            self._delivery.left(connection.user)
         self._presence.gone(connection.caller, connection.id)
 
     def foreground_changed(self, connection: Connection) -> None:
@@ -60,7 +65,8 @@ class Core:
         fanout = Fanout(connections, bus)
         views = MessageViews(files)
         # messages go to this node's sockets in their order, and to other nodes by the relay
-        delivery = Delivery(stores.messages, views, connections)
+        alone = isinstance(bus, LocalBus)
+        delivery = Delivery(stores.messages, views, connections, clock, alone=alone)
         metrics = LogMetrics(registry)
 
         async def refusal(draft: Draft) -> CareError:
@@ -97,4 +103,4 @@ class Core:
             stores.presence, stores.doctors, kept, fanout, clock, policy.presence
         )
         self.deadlines = Deadlines(kept, self.consultations, clock)
-        connections.watch(PresenceWatch(self.presence))
+        connections.watch(ConnectionWatch(self.presence, delivery))

@@ -34,6 +34,11 @@ class Talker:
         self.wire = await Wire.enter(self._http, self._url, self._token)
         return self.wire
 
+    async def move_to(self, url: str) -> Wire:
+        """Go on at another server."""
+        self._url = url
+        return await self.enter()
+
     async def talk(self, count: int, on_answer: Callable[[], None] = lambda: None) -> None:
         """Say so many new things; returns early when the socket is lost."""
         new = [f"{self.name}-{len(self.said) + i}" for i in range(count)]

@@ -48,6 +48,7 @@ class Action(StrEnum):
     DECLINE = "decline"
     END = "end"
     RUN_OUT = "run_out"
+    WITHDRAW = "withdraw"
 
 
 class Because(StrEnum):
@@ -76,6 +77,9 @@ TABLE: Mapping[tuple[State, Action], State] = {
     (State.IN_PROGRESS, Action.DECLINE): State.DECLINED,
     (State.IN_PROGRESS, Action.END): State.ENDED,
     (State.IN_PROGRESS, Action.RUN_OUT): State.ENDED,
+    (State.AWAITING_PAYMENT, Action.WITHDRAW): State.CANCELLED,
+    (State.AWAITING_DOCTOR, Action.WITHDRAW): State.CANCELLED,
+    (State.IN_PROGRESS, Action.WITHDRAW): State.CANCELLED,
 }
 # In progress, running out ends in EXPIRED instead when the doctor never replied (C6).
 
@@ -84,6 +88,8 @@ ACTORS: Mapping[Action, frozenset[Role]] = {
     Action.ACCEPT: frozenset({Role.DOCTOR}),
     Action.DECLINE: frozenset({Role.DOCTOR}),
     Action.END: frozenset({Role.PATIENT, Role.DOCTOR}),
+    # the hospital steps in, also when the talk has begun
+    Action.WITHDRAW: STAFF,
     # the payment's notification and the clock; no caller may ask for these
     Action.PAID: frozenset(),
     Action.RUN_OUT: frozenset(),
@@ -162,6 +168,18 @@ class Consultation(Record):
     def allows(self, caller: Caller) -> bool:
         """Say whether the caller may see it: its members, and staff."""
         return self.concerns(caller.user) or caller.role in STAFF
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """What the staff look for; None is any. `begins` and `ends` bound the creation."""
+
+    state: State | None = None
+    doctor: str | None = None
+    patient: str | None = None
+    order_no: str | None = None
+    begins: datetime | None = None
+    ends: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,11 @@ def mask_phone(phone: str) -> str:
     return f"{phone[:3]}****{phone[-4:]}"
 
 
+def mask_name(name: str) -> str:
+    """Show the first character alone."""
+    return f"{name[:1]}**"
+
+
 def mask_id_card(id_card: str) -> str:
     """Show `1101****5998`."""
     return f"{id_card[:4]}****{id_card[-4:]}"

@@ -132,7 +132,14 @@ class Accounts:
         return after
 
     async def create_staff(
-        self, role: Role, phone: str, name: str, password: str, *, by: str = "command_line"
+        self,
+        role: Role,
+        phone: str,
+        name: str,
+        password: str,
+        *,
+        by: str = "command_line",
+        must_change_password: bool = False,
     ) -> str:
         """Make an account that registration never gives, and return its id (A11).
 
@@ -150,6 +157,7 @@ class Accounts:
             name=check_name(name),
             phone=phone,
             password_hash=await self._passwords.hash(password),
+            must_change_password=must_change_password,
             created_at=now,
         )
         await self._store.add(account)

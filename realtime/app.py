@@ -4,15 +4,18 @@ import importlib.metadata
 import secrets as random
 from collections.abc import Callable
 from dataclasses import dataclass
+from zoneinfo import ZoneInfo
 
 import structlog
 from aiohttp import web
 from prometheus_client import CollectorRegistry
 
+from companion.operator import OperatorService
 from companion.rest import kernel, openapi, pages
 from companion.rest.consultations import ConsultationRoutes
 from companion.rest.kernel import Route
 from companion.rest.notices import NoticeRoutes
+from companion.rest.operator import OperatorRoutes
 from companion.rest.payments import SandboxPaymentRoutes
 from companion.sandbox_payment import SandboxPayments
 from realtime import health, load, virtual
@@ -84,6 +87,10 @@ class Hub:
             self.core.consultations, self.stores.people, self.stores.doctors,
             self.companion.consent_versions, self.clock, policy,
         )  # fmt: skip
+        self.operator = OperatorService(
+            self.stores.consultations, self.core.consultations, self.stores.payments,
+            self.stores.outbox, self.stores.accounts, self.companion.accounts, self.stores.audit,
+        )  # fmt: skip
         self._join_gateway(metrics)
         self.background = Background()
         self.draining = False
@@ -112,7 +119,10 @@ class Hub:
         core = self.core
         rows = [
             *self.companion.routes(),
-            *ConsultationRoutes(self.requests, core.consultations, self.clock).routes(),
+            *ConsultationRoutes(
+                self.requests, core.consultations, self.stores.audit, self.clock
+            ).routes(),
+            *OperatorRoutes(self.operator, ZoneInfo(self.settings.timezone)).routes(),
             *NoticeRoutes(core.notices).routes(),
         ]
         if self.settings.demo:

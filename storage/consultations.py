@@ -9,7 +9,7 @@ from pymongo.errors import DuplicateKeyError
 
 from care.accounts import Caller, Role
 from care.attachments import FileKind
-from care.consultation import OPEN, Consultation, State
+from care.consultation import OPEN, Consultation, Search, State
 from care.effects import Outgoing
 from care.errors import Conflict
 from storage.database import Database, Document, Session
@@ -39,6 +39,10 @@ INDEXES = [
     IndexModel([("doctor.id", ASCENDING), ("state", ASCENDING), ("_id", DESCENDING)]),
     # the clocks: only open ones have a time at which they are looked at
     IndexModel([("check_at", ASCENDING)], partialFilterExpression={"open": True}),
+    # the operator's search by order number, by day, and by state alone
+    IndexModel([("order_no", ASCENDING)]),
+    IndexModel([("created_at", DESCENDING)]),
+    IndexModel([("state", ASCENDING), ("_id", DESCENDING)]),
     # P4: is this person in an open consultation
     IndexModel([("person.id", ASCENDING)], partialFilterExpression={"open": True}),
 ]
@@ -147,6 +151,28 @@ class Consultations:
         if before:
             query["_id"] = {"$lt": before}
         found = self._consultations.find(query).sort("_id", DESCENDING).limit(limit)
+        return [from_document(d) async for d in found]
+
+    async def search(self, wanted: Search, before: str | None, limit: int) -> list[Consultation]:
+        """List what the staff look for, newest first, older than the id `before`."""
+        exact = {
+            "state": wanted.state and wanted.state.value,
+            "doctor.id": wanted.doctor,
+            "patient": wanted.patient,
+            "order_no": wanted.order_no,
+        }
+        query: Document = {name: value for name, value in exact.items() if value is not None}
+        if wanted.begins and wanted.ends:
+            query["created_at"] = {"$gte": wanted.begins, "$lt": wanted.ends}
+        if before:
+            query["_id"] = {"$lt": before}
+        found = self._consultations.find(query).sort("_id", DESCENDING).limit(limit)
+        return [from_document(d) async for d in found]
+
+    async def running(self, limit: int) -> list[Consultation]:
+        """List the open ones by the time at which the clock looks at them, the soonest first."""
+        query = {"open": True, "check_at": {"$ne": None}}
+        found = self._consultations.find(query).sort("check_at", ASCENDING).limit(limit)
         return [from_document(d) async for d in found]
 
     async def counts(self, caller: Caller) -> dict[str, int]:

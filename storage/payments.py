@@ -1,15 +1,15 @@
 """The payments collection: each step is one conditional write from the state it starts in (M1)."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from pymongo import ASCENDING, IndexModel
+from pymongo import ASCENDING, DESCENDING, IndexModel
 
 from care.effects import Outgoing, Paid
 from care.errors import Conflict
 from care.payments import TABLE, Payment, PaymentState
-from storage.database import Database, Session
+from storage.database import Database, Document, Session
 from storage.outbox import Outbox
 
 
@@ -26,6 +26,8 @@ class Payments:
                 IndexModel([("consultation", ASCENDING)], unique=True),
                 # the provider knows a payment by this number
                 IndexModel([("out_trade_no", ASCENDING)], unique=True),
+                # the staff's lists by state
+                IndexModel([("state", ASCENDING), ("_id", DESCENDING)]),
             ]
         )
 
@@ -48,6 +50,16 @@ class Payments:
     async def of(self, consultation_id: str) -> Payment | None:
         document = await self._payments.find_one({"consultation": consultation_id})
         return _from_document(document) if document else None
+
+    async def search(
+        self, states: Sequence[PaymentState] | None, before: str | None, limit: int
+    ) -> list[Payment]:
+        """List payments for the staff, newest first, older than the id `before`."""
+        query: Document = {"state": {"$in": [s.value for s in states]}} if states else {}
+        if before:
+            query["_id"] = {"$lt": before}
+        found = self._payments.find(query).sort("_id", DESCENDING).limit(limit)
+        return [_from_document(document) async for document in found]
 
     async def paid(self, payment: Payment, now: datetime) -> bool:
         """Note that the money arrived, once; the consultation is told by the outbox."""

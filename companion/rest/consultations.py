@@ -5,10 +5,10 @@ from typing import Annotated, Any
 
 from pydantic import Field, StringConstraints
 
-from care.accounts import Role
+from care.accounts import STAFF, Role
 from care.consultation import Mode, State
 from care.errors import BadRequest
-from care.ports import Clock
+from care.ports import Audit, Clock
 from companion.rest.kernel import Body, Call, Route
 from companion.rest.paging import PageQuery
 from realtime.rooms.consultations import ConsultationService
@@ -44,8 +44,13 @@ class ConsultationRoutes:
     """Join the consultations' use cases to their rows."""
 
     def __init__(
-        self, requests: RequestService, consultations: ConsultationService, clock: Clock
+        self,
+        requests: RequestService,
+        consultations: ConsultationService,
+        audit: Audit,
+        clock: Clock,
     ) -> None:
+        self._audit = audit
         self._requests = requests
         self._consultations = consultations
         self._clock = clock
@@ -81,6 +86,11 @@ class ConsultationRoutes:
 
     async def get(self, call: Call) -> Any:
         found = await self._consultations.find(call.path["id"], call.caller)
+        if call.caller.role in STAFF:
+            details = {"consultation": found.id}
+            await self._audit.record(
+                call.caller.user, "consultation_read", found.patient, "own_view", details
+            )
         return await self._consultations.show(found, call.caller.user)
 
     async def accept(self, call: Call) -> Any:

@@ -87,6 +87,11 @@ class ConsultationService:
         because = Because.CANCELLED if by_patient else Because.CANCELLED_BY_STAFF
         return await self._act(consultation_id, caller, Action.CANCEL, because)
 
+    async def withdraw(self, consultation_id: str, caller: Caller, reason: str) -> Consultation:
+        """Close it in the hospital's name, whoever's turn it is."""
+        because = Because.CANCELLED_BY_STAFF
+        return await self._act(consultation_id, caller, Action.WITHDRAW, because, reason)
+
     async def _act(
         self,
         consultation_id: str,

@@ -1,0 +1,172 @@
+"""What the hospital's staff may see and do: every look is noted before anything is shown (S4)."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+from care.accounts import Account, Caller, Role
+from care.audit import Entry, Inspection
+from care.consultation import Consultation, Search
+from care.effects import DeadLetter
+from care.errors import Forbidden
+from care.payments import Payment, PaymentState
+from companion.accounts import Accounts
+from realtime.rooms.consultations import ConsultationService
+
+SEARCH = "search"
+EVERYBODY = "hospital"
+"""The subject of a look at what belongs to no patient."""
+
+BELOW_ADMIN = frozenset({Role.DOCTOR, Role.PHARMACIST})
+
+
+class ConsultationSearch(Protocol):
+    """Finds consultations whosoever they are."""
+
+    async def get(self, consultation_id: str) -> Consultation | None: ...
+
+    async def search(
+        self, wanted: Search, before: str | None, limit: int
+    ) -> list[Consultation]: ...
+
+    async def running(self, limit: int) -> list[Consultation]: ...
+
+
+class PaymentSearch(Protocol):
+    """Finds payments, newest first."""
+
+    async def search(
+        self, states: Sequence[PaymentState] | None, before: str | None, limit: int
+    ) -> list[Payment]: ...
+
+    async def of(self, consultation_id: str) -> Payment | None: ...
+
+
+class DeadLetters(Protocol):
+    """Keeps what could not be carried out until somebody has it tried again."""
+
+    async def dead_letters(self, before: str | None, limit: int) -> list[DeadLetter]: ...
+
+    async def revive(self, outgoing_id: str) -> bool: ...
+
+
+class AccountSearch(Protocol):
+    async def get(self, account_id: str) -> Account | None: ...
+
+
+class OperatorService:
+    def __init__(
+        self,
+        consultations: ConsultationSearch,
+        moves: ConsultationService,
+        payments: PaymentSearch,
+        dead_letters: DeadLetters,
+        found: AccountSearch,
+        accounts: Accounts,
+        audit: Inspection,
+    ) -> None:
+        self._consultations = consultations
+        self._moves = moves
+        self._payments = payments
+        self._dead_letters = dead_letters
+        self._found = found
+        self._accounts = accounts
+        self._audit = audit
+
+    async def search(
+        self, caller: Caller, wanted: Search, before: str | None, limit: int
+    ) -> list[Consultation]:
+        found = await self._consultations.search(wanted, before, limit)
+        await self._audit.record_all(
+            caller.user, "consultation_listed", {c.id: c.patient for c in found}, SEARCH
+        )
+        return found
+
+    async def look_up(
+        self, caller: Caller, consultation_id: str, purpose: str | None = None
+    ) -> tuple[Consultation, Payment | None]:
+        """Give one and its payment; with a purpose it is going to be shown in full."""
+        consultation = await self._one(consultation_id)
+        action = "consultation_read" if purpose is None else "consultation_revealed"
+        await self._note(caller, action, consultation, purpose or "look_up")
+        return consultation, await self._payments.of(consultation.id)
+
+    async def cancel(self, caller: Caller, consultation_id: str, reason: str) -> Consultation:
+        """Close an open one in the hospital's name; what was paid goes back. Raises Conflict."""
+        consultation = await self._one(consultation_id)
+        await self._note(caller, "consultation_cancelled", consultation, reason)
+        return await self._moves.withdraw(consultation_id, caller, reason)
+
+    async def payments(
+        self,
+        caller: Caller,
+        states: Sequence[PaymentState] | None,
+        before: str | None,
+        limit: int,
+    ) -> list[Payment]:
+        found = await self._payments.search(states, before, limit)
+        await self._audit.record_all(
+            caller.user, "payment_listed", {p.consultation: p.payer for p in found}, SEARCH
+        )
+        return found
+
+    async def deadlines(self, caller: Caller, limit: int) -> list[Consultation]:
+        """List the open ones by the time at which the clock looks at them next."""
+        found = await self._consultations.running(limit)
+        await self._audit.record_all(
+            caller.user, "deadline_listed", {c.id: c.patient for c in found}, SEARCH
+        )
+        return found
+
+    async def dead_letters(
+        self, caller: Caller, before: str | None, limit: int
+    ) -> list[DeadLetter]:
+        await self._audit.record(caller.user, "dead_letters_listed", EVERYBODY, SEARCH)
+        return await self._dead_letters.dead_letters(before, limit)
+
+    async def revive(self, caller: Caller, letter_id: str) -> None:
+        """Have a dead letter tried again. Raises Forbidden for one that isn't there."""
+        details = {"letter": letter_id}
+        await self._audit.record(caller.user, "dead_letter_retried", EVERYBODY, "retry", details)
+        if not await self._dead_letters.revive(letter_id):
+            raise Forbidden
+
+    async def account(self, caller: Caller, account_id: str, purpose: str | None = None) -> Account:
+        """Give an account; with a purpose it is going to be shown in full. Raises Forbidden."""
+        account = await self._found.get(account_id)
+        if account is None:
+            raise Forbidden
+        action = "account_read" if purpose is None else "account_revealed"
+        await self._audit.record(caller.user, action, account.id, purpose or "look_up")
+        return account
+
+    async def create_staff(
+        self, caller: Caller, role: Role, phone: str, name: str, password: str
+    ) -> str:
+        """Make an account of the staff (A11): whom an operator makes is no operator.
+
+        The password was chosen for somebody else, so it must be changed first.
+        """
+        if caller.role is not Role.ADMIN and role not in BELOW_ADMIN:
+            raise Forbidden
+        return await self._accounts.create_staff(
+            role, phone, name, password, by=caller.user, must_change_password=True
+        )
+
+    async def trail(
+        self, caller: Caller, subject: str, before: str | None, limit: int
+    ) -> list[Entry]:
+        """List what was done with a subject's data, newest first; looking is noted as well."""
+        await self._audit.record(caller.user, "audit_read", subject, "look_up")
+        return await self._audit.page(subject, before, limit)
+
+    async def _one(self, consultation_id: str) -> Consultation:
+        consultation = await self._consultations.get(consultation_id)
+        if consultation is None:
+            raise Forbidden
+        return consultation
+
+    async def _note(
+        self, caller: Caller, action: str, consultation: Consultation, purpose: str
+    ) -> None:
+        details: Mapping[str, Any] = {"consultation": consultation.id}
+        await self._audit.record(caller.user, action, consultation.patient, purpose, details)

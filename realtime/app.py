@@ -164,7 +164,7 @@ class Hub:
         self.background.start(
             [
                 core.carrier.run(),
-                core.deadlines.run(),
+                core.deadlines.run(virtual=self.settings.virtual_clock),
                 core.presence.run(),
                 self.guard.run(),
                 self.metrics.watch_loop(),

@@ -66,6 +66,7 @@ class Consultations:
     ) -> None:
         self._consultations = database["consultations"]
         self._run = database.run
+        self._server_time = database.server_time
         self._outbox = outbox
         self._people = people
         self._doctors = doctors
@@ -201,11 +202,14 @@ class Consultations:
             }
         )
 
-    async def due(self, now: datetime, limit: int) -> list[Consultation]:
-        """List the open consultations whose clock is to be looked at, the earliest first."""
-        query = {"open": True, "check_at": {"$lte": now}}
-        found = self._consultations.find(query).sort("check_at", ASCENDING).limit(limit)
-        return [from_document(d) async for d in found]
+    async def claim_due(self, now: datetime, until: datetime) -> Consultation | None:
+        """Take the open consultation due longest; no other process is given it before `until`."""
+        document = await self._consultations.find_one_and_update(
+            {"open": True, "check_at": {"$lte": now}},
+            {"$set": {"check_at": until}},
+            sort=[("check_at", ASCENDING)],
+        )
+        return from_document(document) if document else None
 
     async def next_check(self) -> datetime | None:
         """Tell when the next clock is to be looked at."""
@@ -215,6 +219,10 @@ class Consultations:
             sort=[("check_at", ASCENDING)],
         )
         return found["check_at"] if found else None
+
+    async def server_time(self) -> datetime:
+        """Tell the time on the database server's own clock."""
+        return await self._server_time()
 
     async def has_open(self, person_id: str) -> bool:
         """Say whether this person is in an open consultation (P4)."""

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractContextManager, asynccontextmanager
-from datetime import UTC
+from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 import pymongo
@@ -81,6 +81,13 @@ class Database:
             return bool((await self.client.admin.command("hello"))["isWritablePrimary"])
         except PyMongoError:
             return False
+
+    async def server_time(self) -> datetime:
+        """Tell the time on the server's own clock."""
+        # commands, unlike queries, don't take the client's options
+        hello = await self.client.admin.command("hello", codec_options=self.db.codec_options)
+        answer: datetime = hello["localTime"]
+        return answer
 
     async def close(self) -> None:
         await self.client.close()

@@ -1,7 +1,8 @@
 """The consultations' clocks: what is due is closed by one conditional write, late ones at start.
 
-Deadlines live with the consultations. `check_at` is never later than the true deadline: a message
-moves the deadline without a write, and the clock finds that out when it looks.
+Deadlines live with the consultations. `check_at` is not later than the true deadline, except while
+a process looks: a message moves the deadline without a write, and the clock finds that out when it
+looks. docs/decisions/0009-deadlines-and-clocks.md says which time counts.
 """
 
 import asyncio
@@ -12,11 +13,13 @@ import structlog
 
 from care.consultation import Consultation
 from care.ports import Clock, ConsultationStore
-from realtime.rooms.consultations import ConsultationService
 
 POLL_SECONDS = 1.0
-BATCH = 100
+LEASE = timedelta(seconds=10)
+"""How long a due consultation is left to the process that looks at it."""
 RETRY = timedelta(seconds=60)
+APART_MAX = timedelta(seconds=60)
+"""How far the hospital's time and the database server's may be apart for anything to be closed."""
 
 logger = structlog.get_logger(__name__)
 
@@ -27,25 +30,47 @@ class MovableClock(Clock, Protocol):
     def advance_to(self, at: datetime) -> None: ...
 
 
+class Closer(Protocol):
+    """Closes a consultation whose time is up; says whether it did."""
+
+    async def run_out(self, consultation: Consultation) -> bool: ...
+
+
 class Deadlines:
-    def __init__(
-        self, store: ConsultationStore, consultations: ConsultationService, clock: Clock
-    ) -> None:
+    def __init__(self, store: ConsultationStore, consultations: Closer, clock: Clock) -> None:
         self._store = store
         self._consultations = consultations
         self._clock = clock
         # the poll and an advance of the virtual clock must not interleave
         self._turn = asyncio.Lock()
 
-    async def run(self) -> None:
+    async def run(self, *, virtual: bool) -> None:
         """Close what is due, for as long as the process runs."""
         while True:
             try:
-                async with self._turn:
-                    await self._close_due()
+                await self.look(virtual=virtual)
             except Exception:
                 logger.exception("deadlines_failed")
             await asyncio.sleep(POLL_SECONDS)
+
+    async def look(self, *, virtual: bool = False) -> None:
+        """Close what is due, unless this host's clock and the database's disagree.
+
+        A virtual clock is meant to disagree.
+        """
+        async with self._turn:
+            due = await self._store.next_check()
+            if due is None or due > self._clock.now():
+                return
+            if virtual or await self._clocks_agree():
+                await self._close_due()
+
+    async def _clocks_agree(self) -> bool:
+        apart = self._clock.now() - await self._store.server_time()
+        if abs(apart) <= APART_MAX:
+            return True
+        logger.error("deadlines_held", clocks_apart_s=apart.total_seconds())
+        return False
 
     async def advance(self, clock: MovableClock, seconds: float) -> None:
         """Move the hospital's time, stopping at each deadline on the way to handle it."""
@@ -58,9 +83,12 @@ class Deadlines:
             clock.advance_to(target)
 
     async def _close_due(self) -> None:
-        while due := await self._store.due(self._clock.now(), BATCH):
-            for consultation in due:
-                await self._look_at(consultation)
+        while due := await self._claim():
+            await self._look_at(due)
+
+    async def _claim(self) -> Consultation | None:
+        now = self._clock.now()
+        return await self._store.claim_due(now, now + LEASE)
 
     async def _look_at(self, consultation: Consultation) -> None:
         """Close it if its time is up; one that can't be closed now must not hold up the others."""

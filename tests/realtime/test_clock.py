@@ -14,6 +14,17 @@ def test_the_system_clock_is_utc_cut_to_milliseconds() -> None:
     assert abs(datetime.now(UTC) - now) < MOMENT
 
 
+def test_a_jump_of_the_hosts_clock_moves_nothing() -> None:
+    wall, steady = datetime(2026, 11, 22, 8, tzinfo=UTC), 500.0
+    clock = SystemClock(lambda: wall, lambda: steady)
+    began = clock.now()
+
+    wall += HOUR
+    steady += 1.5
+
+    assert clock.now() == began + timedelta(seconds=1.5)
+
+
 def test_the_virtual_clock_starts_at_the_systems_time() -> None:
     assert abs(SystemClock().now() - VirtualClock().now()) < MOMENT
 

@@ -1,0 +1,100 @@
+"""Who looks at a due consultation, and when nobody may."""
+
+import asyncio
+from collections import Counter
+from datetime import datetime, timedelta
+
+import pytest
+
+from care.consultation import Consultation, State
+from care.record import new_id
+from realtime.rooms.deadlines import LEASE, Deadlines
+from storage.consultations import Consultations, to_document
+from storage.database import Database
+from storage.doctors import Doctors
+from storage.files import Files
+from storage.outbox import Outbox
+from storage.people import People
+from storage.vault import Vault
+from tests.care.test_consultation import consultation
+from tests.clock import ManualClock
+
+HOUR = 3600
+
+
+class Looked:
+    """Counts what it was told to close."""
+
+    def __init__(self) -> None:
+        self.times: Counter[str] = Counter()
+
+    async def run_out(self, consultation: Consultation) -> bool:
+        self.times[consultation.id] += 1
+        # lets the other processes in, as a database would
+        await asyncio.sleep(0)
+        return True
+
+
+@pytest.fixture
+async def store(database: Database) -> Consultations:
+    clock, vault = ManualClock(), Vault({"1": b"k" * 32}, "1", b"i" * 32)
+    kept = Consultations(
+        database, Outbox(database, clock), People(database, vault),
+        Doctors(database, "node", clock), Files(database),
+    )  # fmt: skip
+    await kept.ensure_indexes()
+    return kept
+
+
+async def fill(database: Database, due: datetime, count: int) -> None:
+    pattern = consultation(State.AWAITING_DOCTOR)
+    await database["consultations"].insert_many(
+        to_document(
+            pattern.changed(id=new_id(due), request=f"q{i}", room=f"r{i}", patient=f"p{i}",
+                            check_at=due)
+        )
+        for i in range(count)
+    )  # fmt: skip
+
+
+async def test_of_several_processes_one_looks_at_a_due_consultation(
+    database: Database, store: Consultations
+) -> None:
+    now = await store.server_time()
+    await fill(database, now, 60)
+    looked = Looked()
+    processes = [Deadlines(store, looked, ManualClock(now)) for _ in range(4)]
+    await asyncio.gather(*(p.look() for p in processes))
+    assert len(looked.times) == 60
+    assert set(looked.times.values()) == {1}
+
+
+async def test_what_a_dead_process_took_is_looked_at_after_its_lease(
+    database: Database, store: Consultations
+) -> None:
+    now = await store.server_time()
+    await fill(database, now, 1)
+    looked, clock = Looked(), ManualClock(now)
+    assert await store.claim_due(now, now + LEASE) is not None
+    await Deadlines(store, looked, clock).look()
+    assert not looked.times
+    clock.advance(LEASE.total_seconds())
+    await Deadlines(store, looked, clock).look()
+    assert looked.times.total() == 1
+
+
+@pytest.mark.parametrize("jump", [HOUR, -HOUR])
+async def test_nothing_closes_while_the_clock_disagrees_with_the_database(
+    database: Database, store: Consultations, jump: int
+) -> None:
+    now = await store.server_time()
+    # due on the clock that jumped; on the one that didn't only when it jumped back
+    await fill(database, now - timedelta(hours=2) if jump < 0 else now + timedelta(minutes=30), 1)
+    looked, clock = Looked(), ManualClock(now)
+    deadlines = Deadlines(store, looked, clock)
+    clock.advance(jump)
+    await deadlines.look()
+    assert not looked.times
+    clock.advance(-jump)
+    await deadlines.look()
+    assert looked.times.total() == (1 if jump < 0 else 0)

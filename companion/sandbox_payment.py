@@ -5,7 +5,7 @@ from typing import Any
 
 import structlog
 
-from care.payments import Payment
+from care.payments import Payment, Receipt
 
 logger = structlog.get_logger(__name__)
 
@@ -18,3 +18,10 @@ class SandboxPayments:
 
     async def refund(self, payment: Payment) -> None:
         logger.info("sandbox_refund", payment=payment.id, out_refund_no=payment.out_refund_no)
+
+    async def query(self, _payment: Payment) -> Receipt | None:
+        """Say nothing: a sandbox payment succeeds by its route alone."""
+        return None
+
+    async def close(self) -> None:
+        """Do nothing: there is no connection."""

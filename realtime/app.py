@@ -10,14 +10,15 @@ import structlog
 from aiohttp import web
 from prometheus_client import CollectorRegistry
 
+from companion.contacts import AccountContacts
 from companion.operator import OperatorService
 from companion.rest import kernel, openapi, pages
 from companion.rest.consultations import ConsultationRoutes
 from companion.rest.kernel import Route
 from companion.rest.notices import NoticeRoutes
 from companion.rest.operator import OperatorRoutes
-from companion.rest.payments import SandboxPaymentRoutes
-from companion.sandbox_payment import SandboxPayments
+from companion.rest.payments import NotificationRoutes, SandboxPaymentRoutes
+from companion.wechat_pay.provider import WechatPay
 from realtime import health, load, virtual
 from realtime.clock import SystemClock, VirtualClock
 from realtime.companion import Companion
@@ -34,6 +35,8 @@ from realtime.gateway.redis_bus import RedisBus
 from realtime.gateway.server import Gateway
 from realtime.gateway.sessions import SessionGuard
 from realtime.lifecycle import Background, bound_port, last_steps, listen, settle_memory, until_told
+from realtime.paying import join_payments
+from realtime.rooms.payments import PaymentService
 from realtime.rooms.requests import RequestService
 from realtime.secrets import Secrets
 from realtime.settings import Settings
@@ -78,7 +81,9 @@ class Hub:
             lambda session, _user: self.connections.close_session(session),
         )
         files = self.companion.files
-        self.provider = SandboxPayments()
+        self.provider = join_payments(
+            settings, runtime.secrets, AccountContacts(self.stores.accounts), self.clock
+        )
         self.core = Core(
             self.stores, self.clock, policy, self.connections, self.bus, files, files,
             self.provider, self.companion.outside, registry,
@@ -90,6 +95,10 @@ class Hub:
         self.operator = OperatorService(
             self.stores.consultations, self.core.consultations, self.stores.payments,
             self.stores.outbox, self.stores.accounts, self.companion.accounts, self.stores.audit,
+        )  # fmt: skip
+        self.payments = PaymentService(
+            self.stores.payments, self.provider, self.core.carrier.settle_paid, self.clock,
+            settings.payments.ask_seconds,
         )  # fmt: skip
         self._join_gateway(metrics)
         self.background = Background()
@@ -125,7 +134,9 @@ class Hub:
             *OperatorRoutes(self.operator, ZoneInfo(self.settings.timezone)).routes(),
             *NoticeRoutes(core.notices).routes(),
         ]
-        if self.settings.demo:
+        if isinstance(self.provider, WechatPay):
+            rows += NotificationRoutes(self.payments, self.provider).routes()
+        elif self.settings.demo:
             rows += SandboxPaymentRoutes(self.stores.payments, core.carrier).routes()
         return rows
 
@@ -165,6 +176,7 @@ class Hub:
             [
                 core.carrier.run(),
                 core.deadlines.run(virtual=self.settings.virtual_clock),
+                self.payments.run(),
                 core.presence.run(),
                 self.guard.run(),
                 self.metrics.watch_loop(),
@@ -185,6 +197,7 @@ class Hub:
                 ("log", self.core.log.close),
                 ("bus", self.bus.close),
                 ("companion", self.companion.close),
+                ("provider", self.provider.close),
                 ("database", self.database.close),
             ]
         )

@@ -25,6 +25,7 @@ from pydantic_settings.exceptions import SettingsError
 from care.policy import Policy, Section
 from companion.sms import SmsSettings
 from companion.wechat import WechatSettings
+from companion.wechat_pay.settings import PaymentSettings
 from realtime.gateway.settings import GatewaySettings
 from realtime.secrets import SECRET_NAMES, ConfigError
 
@@ -74,6 +75,7 @@ class Settings(Policy):
     log: LogSettings = LogSettings()
     wechat: WechatSettings = WechatSettings()
     sms: SmsSettings = SmsSettings()
+    payments: PaymentSettings = PaymentSettings()
     demo: bool = False
     virtual_clock: bool = False
 

@@ -1,7 +1,7 @@
 """The payments collection: each step is one conditional write from the state it starts in (M1)."""
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from pymongo import ASCENDING, DESCENDING, IndexModel
@@ -11,6 +11,10 @@ from care.errors import Conflict
 from care.payments import TABLE, Payment, PaymentState
 from storage.database import Database, Document, Session
 from storage.outbox import Outbox
+
+LATE = timedelta(hours=2)
+"""So long after its begin money may still come for a closed payment: longer than an order lives."""
+PAGE = 100
 
 
 class Payments:
@@ -26,6 +30,10 @@ class Payments:
                 IndexModel([("consultation", ASCENDING)], unique=True),
                 # the provider knows a payment by this number
                 IndexModel([("out_trade_no", ASCENDING)], unique=True),
+                # what the provider is asked for when no notification came
+                IndexModel(
+                    [("provider", ASCENDING), ("state", ASCENDING), ("created_at", ASCENDING)]
+                ),
                 # the staff's lists by state
                 IndexModel([("state", ASCENDING), ("_id", DESCENDING)]),
             ]
@@ -60,6 +68,24 @@ class Payments:
             query["_id"] = {"$lt": before}
         found = self._payments.find(query).sort("_id", DESCENDING).limit(limit)
         return [_from_document(document) async for document in found]
+
+    async def numbered(self, out_trade_no: str) -> Payment | None:
+        document = await self._payments.find_one({"out_trade_no": out_trade_no})
+        return _from_document(document) if document else None
+
+    async def unsettled(self, provider: str, now: datetime, before: datetime) -> list[Payment]:
+        """List begun payments whose money may have come unnoticed, those begun last first."""
+        late = {"$gte": now - LATE, "$lt": before}
+        found = self._payments.find(
+            {
+                "provider": provider,
+                "$or": [
+                    {"state": PaymentState.PENDING.value, "created_at": {"$lt": before}},
+                    {"state": PaymentState.CLOSED.value, "created_at": late},
+                ],
+            }
+        )
+        return [_from_document(d) async for d in found.sort("created_at", -1).limit(PAGE)]
 
     async def paid(self, payment: Payment, now: datetime) -> bool:
         """Note that the money arrived, once; the consultation is told by the outbox."""

@@ -1,11 +1,58 @@
-"""The sandbox's route: a payment succeeds when asked to (demo only)."""
+"""What payment providers call: WeChat Pay's notifications, the sandbox's success (demo only)."""
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import orjson
+import structlog
+from aiohttp import web
 
 from care.errors import Forbidden
+from care.payments import Receipt
 from care.ports import PaymentStore
 from companion.rest.kernel import Call, Route
+from companion.wechat_pay.signing import Forged
 from realtime.rooms.carrier import Carrier
+from realtime.rooms.payments import Mismatch, PaymentService
+
+log = structlog.get_logger(__name__)
+
+
+class Reader(Protocol):
+    """Reads a provider's notification. Raises Forged."""
+
+    name: str
+
+    def read(self, headers: Mapping[str, str], body: bytes) -> Receipt | None: ...
+
+
+class NotificationRoutes:
+    def __init__(self, payments: PaymentService, reader: Reader) -> None:
+        self._payments = payments
+        self._reader = reader
+
+    def routes(self) -> list[Route]:
+        path = f"/payments/{self._reader.name}/notify"
+        says = "Take the provider's word that money arrived"
+        return [Route("POST", path, self.notify, public=True, summary=says, tag="payments")]
+
+    async def notify(self, call: Call) -> web.Response | None:
+        """Answer 204 once it is noted; whatever else comes, the provider tells again later."""
+        try:
+            receipt = self._reader.read(call.request.headers, await call.request.read())
+            if receipt is not None:
+                await self._payments.arrived(receipt)
+        except Forged as failure:
+            log.warning("payment_notification_forged", why=str(failure))
+            return _fail(401, "签名或内容有误")
+        except Mismatch:
+            return _fail(400, "订单或金额不符")
+        return None
+
+
+def _fail(status: int, message: str) -> web.Response:
+    body = orjson.dumps({"code": "FAIL", "message": message})
+    return web.Response(status=status, body=body, content_type="application/json")
 
 
 class SandboxPaymentRoutes:

@@ -160,7 +160,7 @@ class WechatPay:
             log.error("wechat_pay_foreign_answer", why=str(failure))
             raise Unavailable from None
 
-    async def close(self, payment: Payment) -> None:
+    async def close_order(self, payment: Payment) -> None:
         """Let nobody pay this order any more; one that was paid stays paid."""
         target = f"{TRANSACTIONS}/out-trade-no/{payment.out_trade_no}/close"
         try:
@@ -168,6 +168,9 @@ class WechatPay:
         except Refused as refusal:
             if refusal.code not in {"ORDERPAID", "ORDER_CLOSED", "ORDER_NOT_EXIST"}:
                 raise
+
+    async def close(self) -> None:
+        await self._client.close()
 
     def read(self, headers: Mapping[str, str], body: bytes) -> Receipt | None:
         """Read a notification; None for one that says nothing of arrived money. Raises Forged."""

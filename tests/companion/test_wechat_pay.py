@@ -45,8 +45,9 @@ async def provider(standin: standins.WechatPay, clock: ManualClock) -> AsyncIter
         return {"u1": "openid-1"}.get(user)
 
     notify_url = "https://hospital.example/api/v1/payments/wechat/notify"
-    yield WechatPay(APPID, notify_url, API_KEY, client, signer, verifier, openid, 900)
-    await client.close()
+    provider = WechatPay(APPID, notify_url, API_KEY, client, signer, verifier, openid, 900)
+    yield provider
+    await provider.close()
 
 
 async def test_an_order_is_announced_and_the_mini_program_gets_what_it_pays_with(
@@ -209,14 +210,14 @@ async def test_what_no_notification_said_can_be_asked_for(
 async def test_a_closed_order_is_closed_again_and_a_paid_one_stays_paid(
     standin: standins.WechatPay, provider: WechatPay
 ) -> None:
-    await provider.close(PAYMENT)
+    await provider.close_order(PAYMENT)
     await provider.prepare(PAYMENT)
-    await provider.close(PAYMENT)
-    await provider.close(PAYMENT)
+    await provider.close_order(PAYMENT)
+    await provider.close_order(PAYMENT)
     assert standin.orders[NUMBER]["trade_state"] == "CLOSED"
 
     standin.pay(NUMBER)
-    await provider.close(PAYMENT)
+    await provider.close_order(PAYMENT)
 
     assert standin.orders[NUMBER]["trade_state"] == "SUCCESS"
 

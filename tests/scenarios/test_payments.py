@@ -1,0 +1,248 @@
+"""Money through the real wire, with WeChat Pay's place taken by a server that signs as it does."""
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+import pytest_asyncio
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+)
+
+from tests.scenarios.people import HUATUO, User, ask, enter, register
+from tests.server import ServerProcess
+from tests.standins import wechat, wechat_pay
+from tests.standins.wechat_pay import WechatPay
+
+SECONDS = 20.0
+NOTIFY = "/api/v1/payments/wechat/notify"
+Notification = tuple[dict[str, str], bytes]
+
+
+@dataclass
+class Till:
+    server: ServerProcess
+    standin: WechatPay
+    weixin: wechat.Wechat
+    http: aiohttp.ClientSession
+    doctor: User
+    time: "MovedTime"
+
+    async def patient(self) -> User:
+        """Make a patient who uses the mini-program."""
+        user = await register(self.server.url, self.http)
+        codes = {
+            "code": self.weixin.phone_code(user.phone),
+            "login_code": self.weixin.login_code(f"openid-{user.id}"),
+        }
+        url = f"{self.server.url}/api/v1/auth/wechat-login"
+        async with self.http.post(url, json=codes) as answer:
+            assert answer.status == 200, await answer.text()
+        return user
+
+    async def begin(self) -> tuple[User, str, str]:
+        """Begin a payment; give the patient, the consultation and the order's number."""
+        patient = await self.patient()
+        asked = await ask(patient, self.doctor)
+        before = set(self.standin.orders)
+        begun = await patient.post(f"/consultations/{asked['id']}/pay")
+        assert begun["payment"]["state"] == "pending"
+        (number,) = set(self.standin.orders) - before
+        assert self.standin.orders[number]["payer"] == {"openid": f"openid-{patient.id}"}
+        return patient, asked["id"], number
+
+    async def notify(self, notification: Notification) -> tuple[int, Any]:
+        headers, body = notification
+        async with self.http.post(self.server.url + NOTIFY, data=body, headers=headers) as answer:
+            text = await answer.text()
+            return answer.status, json.loads(text) if text else None
+
+    async def advance(self, seconds: float) -> None:
+        url = f"{self.server.url}/test/clock/advance"
+        async with self.http.post(url, json={"seconds": seconds}) as answer:
+            assert answer.status == 200, await answer.text()
+            self.time.ahead += seconds
+
+    def refunds(self, number: str) -> list[str]:
+        """List the numbers under which the order's money was given back."""
+        given = self.standin.refunds.items()
+        return [refund for refund, r in given if r["out_trade_no"] == number]
+
+
+class MovedTime:
+    """The time of the hospital and of WeChat, moved together; in Unix seconds."""
+
+    ahead = 0.0
+
+    def now(self) -> float:
+        return time.time() + self.ahead
+
+
+async def state(patient: User, consultation: str) -> str:
+    shown = await patient.client.call("GET", f"/consultations/{consultation}")
+    return str(shown.body["state"])
+
+
+async def eventually(fulfilled: Callable[[], bool]) -> None:
+    """Wait for what another process does; there is nothing to await, so look."""
+    async with asyncio.timeout(SECONDS):
+        while not fulfilled():  # noqa: ASYNC110 - another process's doing sets no event here
+            await asyncio.sleep(0.05)
+
+
+@asynccontextmanager
+async def open_till(folder: Path) -> AsyncIterator[Till]:
+    moved = MovedTime()
+    async with (
+        wechat.serve_wechat(moved.now) as weixin,
+        wechat_pay.serve_wechat_pay(moved.now) as standin,
+        aiohttp.ClientSession() as http,
+    ):
+        public = folder / "platform.pem"
+        public.write_bytes(
+            standin.key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+        )
+        private = standin.merchant_key.private_bytes(
+            Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()
+        )
+        server = ServerProcess(
+            folder / "data",
+            "--virtual-clock",
+            env={
+                "WENZHEN_WECHAT__APPID": wechat.APPID,
+                "WENZHEN_WECHAT__BASE_URL": weixin.url,
+                "WENZHEN_SECRET_WECHAT_SECRET": wechat.SECRET,
+                "WENZHEN_PAYMENTS__PROVIDER": "wechat",
+                "WENZHEN_PAYMENTS__ASK_SECONDS": "0.5",
+                "WENZHEN_PAYMENTS__WECHAT__MCHID": wechat_pay.MCHID,
+                "WENZHEN_PAYMENTS__WECHAT__SERIAL": wechat_pay.MERCHANT_SERIAL,
+                "WENZHEN_PAYMENTS__WECHAT__BASE_URL": standin.url,
+                "WENZHEN_PAYMENTS__WECHAT__NOTIFY_URL": f"https://hospital.example{NOTIFY}",
+                "WENZHEN_PAYMENTS__WECHAT__PUBLIC_KEYS": json.dumps(
+                    {wechat_pay.PLATFORM_SERIAL: str(public)}
+                ),
+                "WENZHEN_SECRET_WECHAT_PAY_KEY": private.decode(),
+                "WENZHEN_SECRET_WECHAT_PAY_API_KEY": wechat_pay.API_KEY.decode(),
+            },
+        )
+        try:
+            await server.start()
+            doctor = await enter(server.url, http, HUATUO)
+            yield Till(server, standin, weixin, http, doctor, moved)
+            await doctor.close()
+        finally:
+            await server.close()
+
+
+@pytest_asyncio.fixture(scope="module")
+async def till(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Till]:
+    async with open_till(tmp_path_factory.mktemp("payments")) as opened:
+        yield opened
+
+
+@pytest.mark.rule("M1")
+async def test_a_notification_told_often_and_at_once_opens_the_consultation_once(
+    till: Till,
+) -> None:
+    patient, consultation, number = await till.begin()
+    till.standin.pay(number)
+    notification = till.standin.notification(number)
+
+    answers = await asyncio.gather(*(till.notify(notification) for _ in range(5)))
+
+    assert answers == [(204, None)] * 5
+    assert await state(patient, consultation) == "awaiting_doctor"
+    assert (await till.notify(till.standin.notification(number))) == (204, None)
+    assert till.refunds(number) == []
+
+
+@pytest.mark.rule("M1")
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"amount": {"total": 2, "currency": "CNY"}},
+        {"amount": {"total": 1, "currency": "USD"}},
+        {"mchid": "1900000002"},
+        {"appid": "wxffffffffffffffff"},
+        {"out_trade_no": "unknown"},
+        {"out_trade_no": None},
+    ],
+)
+async def test_a_notification_of_something_else_fails_and_changes_nothing(
+    till: Till, changes: dict[str, Any]
+) -> None:
+    patient, consultation, number = await till.begin()
+    status, answer = await till.notify(
+        till.standin.notification(number, **{"trade_state": "SUCCESS", **changes})
+    )
+
+    assert 400 <= status < 500
+    assert answer["code"] == "FAIL"
+    assert await state(patient, consultation) == "awaiting_payment"
+
+
+@pytest.mark.rule("M1")
+async def test_a_forged_or_altered_notification_fails_and_changes_nothing(till: Till) -> None:
+    patient, consultation, number = await till.begin()
+    headers, body = till.standin.notification(number, trade_state="SUCCESS")
+    till.standin.forging = True
+    forged = till.standin.notification(number, trade_state="SUCCESS")
+    till.standin.forging = False
+
+    for notification in (forged, (headers, body + b" "), ({}, body), (headers, b""), ({}, b"")):
+        status, answer = await till.notify(notification)
+        assert (status, answer["code"]) == (401, "FAIL")
+
+    assert await state(patient, consultation) == "awaiting_payment"
+
+
+@pytest.mark.rule("M1")
+async def test_a_payment_whose_notification_never_comes_is_asked_for(till: Till) -> None:
+    patient, consultation, number = await till.begin()
+    till.standin.pay(number)
+
+    await till.advance(61)
+
+    async with asyncio.timeout(SECONDS):
+        while await state(patient, consultation) != "awaiting_doctor":  # noqa: ASYNC110 - as above
+            await asyncio.sleep(0.1)
+
+
+@pytest.mark.rule("M2")
+async def test_a_cancelled_consultations_money_goes_back_once_though_wechat_stumbles(
+    till: Till,
+) -> None:
+    patient, consultation, number = await till.begin()
+    till.standin.pay(number)
+    assert (await till.notify(till.standin.notification(number)))[0] == 204
+    till.standin.trouble = [500, -500]
+
+    await patient.post(f"/consultations/{consultation}/cancel")
+
+    async with asyncio.timeout(SECONDS):
+        while till.standin.trouble:
+            await till.advance(10)
+            await asyncio.sleep(0.1)
+    await eventually(lambda: till.refunds(number) == [f"R{number}"])
+
+
+@pytest.mark.rule("M2")
+async def test_money_that_comes_after_the_consultation_closed_goes_back(till: Till) -> None:
+    patient, consultation, number = await till.begin()
+    await patient.post(f"/consultations/{consultation}/cancel")
+    till.standin.pay(number)
+
+    assert (await till.notify(till.standin.notification(number)))[0] == 204
+
+    await eventually(lambda: till.refunds(number) == [f"R{number}"])
+    assert await state(patient, consultation) == "cancelled"

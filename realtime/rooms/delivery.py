@@ -80,7 +80,7 @@ class Delivery:
         """Deliver what this node's log just made durable."""
         for message, head in batch:
             self.deliver(message, head.fence.members)
-            if self._relay is not None:
+            if self._relay is not None and not self._alone:
                 self._relay.relay(message, head.fence.members)
 
     def deliver(self, message: Message, members: Sequence[str]) -> None:

@@ -7,7 +7,6 @@ from typing import Any
 from pymongo import ASCENDING, DESCENDING, IndexModel
 
 from care.effects import Outgoing, Paid
-from care.errors import Conflict
 from care.payments import TABLE, Payment, PaymentState
 from storage.database import Database, Document, Session
 from storage.outbox import Outbox
@@ -104,14 +103,13 @@ class Payments:
     async def step(
         self, payment: Payment, state: PaymentState, session: Session | None = None, **fields: Any
     ) -> bool:
-        """Move from the state seen to the next; say whether this call did it.
+        """Move it to this state from whichever the table allows; say whether this call did it.
 
-        Raises Conflict where the table has no such step.
+        What it is now decides, not what was seen of it: a cancellation may have come in between.
         """
-        if state not in TABLE.get(payment.state, frozenset()):
-            raise Conflict
+        origins = [origin.value for origin, targets in TABLE.items() if state in targets]
         result = await self._payments.update_one(
-            {"_id": payment.id, "state": payment.state.value},
+            {"_id": payment.id, "state": {"$in": origins}},
             {"$set": {"state": state.value, **fields}},
             session=session,
         )

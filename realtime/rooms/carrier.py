@@ -176,11 +176,11 @@ class Carrier:
 
     async def _settle(self, effect: Settle) -> None:
         payment = await self._payments.of(effect.consultation)
-        if payment is None:
+        if payment is None or await self._payments.step(payment, PaymentState.CLOSED):
             return
-        if payment.state is PaymentState.PENDING:
-            await self._payments.step(payment, PaymentState.CLOSED)
-        elif effect.refund:
+        # not pending: read again what it is, for the money may have come since
+        payment = await self._payments.of(effect.consultation)
+        if payment is not None and effect.refund:
             await self._refund(payment)
 
     async def _refund(self, payment: Payment) -> None:

@@ -1,5 +1,6 @@
 """What every stored record has in common: frozen, strict about its fields, copied to change."""
 
+import functools
 import secrets
 from datetime import UTC, datetime
 from typing import Any, Self
@@ -27,6 +28,8 @@ def new_id(now: datetime) -> str:
     return f"{int(now.timestamp() * 1000):012x}{secrets.token_hex(8)}"
 
 
+# the messages of one write share their time, and each is written out several times
+@functools.lru_cache(maxsize=1024)
 def wire_time(at: datetime) -> str:
     """Write a time as the wire has it: UTC, milliseconds, `Z`."""
     return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -6,12 +6,13 @@ room carries the fence, so "closed" has one exact place in the order, for every 
 """
 
 import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
+
+import orjson
 
 from care.record import wire_time
 
@@ -145,8 +146,8 @@ def chain_hash(prev: str, draft: Draft | Message, seq: int, at: datetime) -> str
         "at": wire_time(at),
         "fence": [fence.version, fence.members, fence.writers] if fence else None,
     }
-    text = json.dumps(canonical, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return hashlib.sha256(f"{prev}\n{text}".encode()).hexdigest()
+    text = orjson.dumps(canonical, option=orjson.OPT_SORT_KEYS)
+    return hashlib.sha256(prev.encode() + b"\n" + text).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)

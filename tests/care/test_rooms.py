@@ -9,7 +9,14 @@ from hypothesis import strategies as st
 from care.rooms import SYSTEM, Break, Fence, Head, Message, Sender, chain_hash, find_break
 from tests.storage.rooms import DOCTOR, PATIENT, START, chain, fence, heads_of, text
 
-scalars = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text()
+# whole numbers as far as the database keeps them
+scalars = (
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**63 - 1)
+    | st.floats(allow_nan=False)
+    | st.text()
+)
 json_values = st.recursive(
     scalars, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=8
 )

@@ -19,6 +19,9 @@ from care.record import wire_time
 GENESIS = "0" * 64
 """What the first message of a room has for its predecessor's hash."""
 
+CANONICAL = orjson.OPT_SORT_KEYS | orjson.OPT_PASSTHROUGH_DATETIME
+"""A time in a body is refused: the database would cut it, and the hash would no longer fit."""
+
 
 class Kind(StrEnum):
     TEXT = "text"
@@ -146,7 +149,7 @@ def chain_hash(prev: str, draft: Draft | Message, seq: int, at: datetime) -> str
         "at": wire_time(at),
         "fence": [fence.version, fence.members, fence.writers] if fence else None,
     }
-    text = orjson.dumps(canonical, option=orjson.OPT_SORT_KEYS)
+    text = orjson.dumps(canonical, option=CANONICAL)
     return hashlib.sha256(prev.encode() + b"\n" + text).hexdigest()
 
 

@@ -6,6 +6,7 @@ from datetime import datetime
 from pymongo import ASCENDING, IndexModel, UpdateOne
 
 from care.ports import Clock
+from care.record import HOUR
 from storage.database import Database
 
 
@@ -16,9 +17,13 @@ class Presence:
         self._clock = clock
 
     async def ensure_indexes(self) -> None:
-        # who of these is online, answered from the index alone
         await self._presence.create_indexes(
-            [IndexModel([("user", ASCENDING), ("until", ASCENDING)])]
+            [
+                # who of these is online, answered from the index alone
+                IndexModel([("user", ASCENDING), ("until", ASCENDING)]),
+                # the database drops the rows of nodes that are gone
+                IndexModel([("until", ASCENDING)], expireAfterSeconds=HOUR),
+            ]
         )
 
     async def keep(self, users: Some[str], until: datetime) -> None:
@@ -37,7 +42,3 @@ class Presence:
         """Tell who of these is online on any node."""
         query = {"user": {"$in": list(users)}, "until": {"$gt": self._clock.now()}}
         return set(await self._presence.distinct("user", query))
-
-    async def forget(self, before: datetime) -> None:
-        """Drop the rows of nodes that are gone."""
-        await self._presence.delete_many({"until": {"$lt": before}})

@@ -1,6 +1,8 @@
 """Every number of the hospital's rules, with its default. `config.yaml` may replace each."""
 
-from pydantic import BaseModel, ConfigDict, PositiveFloat, PositiveInt
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveFloat, PositiveInt
 
 
 class Section(BaseModel):
@@ -70,6 +72,19 @@ class FilePolicy(Section):
     inspection_workers: PositiveInt = 2
 
 
+class CallPolicy(Section):
+    early_seconds: NonNegativeInt = 300
+    """How long before the booked time the doctor may call."""
+    ring_seconds: PositiveInt = 45
+    connect_seconds: PositiveInt = 60
+    grace_seconds: PositiveInt = 30
+    least_seconds: PositiveInt = 3
+    ticket_seconds: PositiveInt = 60
+    stun: tuple[str, ...] = ()
+    turn: tuple[str, ...] = ()
+    turn_seconds: Annotated[int, Field(ge=60, le=600)] = 600
+
+
 class PresencePolicy(Section):
     heartbeat_seconds: PositiveInt = 90
     background_seconds: PositiveInt = 10
@@ -90,5 +105,6 @@ class Policy(Section):
     consultations: ConsultationPolicy = ConsultationPolicy()
     messages: MessagePolicy = MessagePolicy()
     files: FilePolicy = FilePolicy()
+    calls: CallPolicy = CallPolicy()
     presence: PresencePolicy = PresencePolicy()
     outbox: OutboxPolicy = OutboxPolicy()

@@ -18,16 +18,16 @@ from care.wording import case_card, closed, started, tips
 
 
 class Line(Record):
-    """Write a line into a room, once for each key."""
+    """Write a line into a room, once for each key; one with a version moves the room's fence."""
 
     type: Literal["line"] = "line"
     room: str
     key: str
     kind: Kind
     body: dict[str, Any]
-    version: int
-    members: tuple[str, ...]
-    writers: tuple[str, ...]
+    version: int | None = None
+    members: tuple[str, ...] = ()
+    writers: tuple[str, ...] = ()
 
 
 class Updated(Record):
@@ -60,8 +60,17 @@ class Paid(Record):
     consultation: str
 
 
+class CallNoted(Record):
+    """Tell the consultation that its doctor called; a connected call begins the talk (V10)."""
+
+    type: Literal["call_noted"] = "call_noted"
+    consultation: str
+    connected: bool
+
+
 Effect = Annotated[
-    Line | Updated | QueueMoved | Notify | Deliver | Settle | Paid, Field(discriminator="type")
+    Line | Updated | QueueMoved | Notify | Deliver | Settle | Paid | CallNoted,
+    Field(discriminator="type"),
 ]
 
 

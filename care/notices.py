@@ -110,6 +110,12 @@ TEMPLATES: Mapping[str, Template] = {
         fields={"thing1": "service", "amount2": "amount", "time3": "refunded_at", "thing4": "note"},
     ),
     "patient_waiting": Template(title="新的候诊患者"),
+    "incoming_call": Template(
+        title="通话邀请",
+        fields={"thing1": "service", "name2": "doctor", "time3": "called_at", "thing4": "note"},
+        urgent=True,
+    ),
+    "missed_call": Template(title="未接来电"),
 }
 
 _LENGTHS: Mapping[str, int] = {"thing": 20, "name": 10}

@@ -27,7 +27,7 @@ class Channel(Protocol):
     """Pushes an event to every live socket of these users, on every node.
 
     A hint: it may be lost with its node or Redis; what matters is in the database. Never waits for
-    a receiver. `skip` names a connection that is left out.
+    a receiver. `skip` names a connection that is left out, `only` the one that is meant.
     """
 
     def push(
@@ -37,6 +37,7 @@ class Channel(Protocol):
         data: Mapping[str, Any],
         *,
         skip: str | None = None,
+        only: str | None = None,
     ) -> None: ...
 
 

@@ -18,6 +18,7 @@ class Envelope:
     event: str
     data: Mapping[str, Any]
     skip: str | None = None
+    only: str | None = None
 
 
 class Bus(Protocol):
@@ -77,10 +78,13 @@ class Fanout:
         data: Mapping[str, Any],
         *,
         skip: str | None = None,
+        only: str | None = None,
     ) -> None:
-        self._connections.push(users, event, data, skip=skip)
-        self._bus.publish(Envelope(tuple(users), event, data, skip))
+        self._connections.push(users, event, data, skip=skip, only=only)
+        self._bus.publish(Envelope(tuple(users), event, data, skip, only))
 
     def receive(self, envelope: Envelope) -> None:
         """Push here what another node published: a receiver for what needs no order."""
-        self._connections.push(envelope.users, envelope.event, envelope.data, skip=envelope.skip)
+        self._connections.push(
+            envelope.users, envelope.event, envelope.data, skip=envelope.skip, only=envelope.only
+        )

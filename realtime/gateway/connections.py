@@ -161,6 +161,7 @@ class Connections:
         data: Mapping[str, Any],
         *,
         skip: str | None = None,
+        only: str | None = None,
     ) -> None:
         """Push to these users' sockets on this process."""
         frame = None
@@ -168,7 +169,9 @@ class Connections:
         for user in users:
             # cutting a slow one removes it when its reader ends, not inside this loop
             for connection in self._by_user.get(user, {}).values():
-                if connection.id != skip and connection.wants(room):
+                if connection.id == skip or only not in {None, connection.id}:
+                    continue
+                if connection.wants(room):
                     frame = frame or event_frame(event, data)
                     connection.wire.push(frame)
 

@@ -68,7 +68,7 @@ class RedisBus:
         await self._redis.aclose()
 
     def publish(self, envelope: Envelope) -> None:
-        body = self._mark + encode([envelope.event, envelope.data, envelope.skip])
+        body = self._mark + encode([envelope.event, envelope.data, envelope.skip, envelope.only])
         for user in envelope.users:
             if len(self._outgoing) == BUFFER_MAX:
                 self._drop(1)
@@ -125,8 +125,9 @@ class RedisBus:
             return
         body = body.partition(b" ")[2]
         if channel != NODES:
-            event, data, skip = orjson.loads(body)
-            self._receive(Envelope((channel.removeprefix(USERS),), event, data, skip))
+            event, data, skip, only = orjson.loads(body)
+            users = (channel.removeprefix(USERS),)
+            self._receive(Envelope(users, event, data, skip, only))
         elif body == GAP:
             self._gap()
 

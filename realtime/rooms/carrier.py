@@ -137,7 +137,7 @@ class Carrier:
         return left, held[type(left[0])] if left else None
 
     async def _line(self, line: Line) -> None:
-        fence = Fence(line.version, line.members, line.writers)
+        fence = Fence(line.version, line.members, line.writers) if line.version else None
         draft = Draft(
             id=new_id(self._clock.now()),
             room=line.room,

@@ -37,6 +37,7 @@ class Sockets:
         data: Mapping[str, Any],
         *,
         skip: str | None = None,
+        only: str | None = None,
     ) -> None:
         self.heard.append(data["seq"])
         self.pushes.append((users, event, skip))

@@ -1,0 +1,74 @@
+"""What a move of a call causes: its line in the room, its notices, and what the order learns."""
+
+from collections.abc import Mapping
+
+from care.calls import Call, CallAction, CallState, EndReason, Media
+from care.effects import CallNoted, Effect, Line, Outgoing
+from care.notices import Notify
+from care.record import wire_time
+from care.rooms import Kind
+
+_MEDIA: Mapping[Media, str] = {Media.AUDIO: "语音", Media.VIDEO: "视频"}
+_RINGS = "您有新的{media}通话，是否接听？"
+_LASTED = "{media}问诊时长 {duration}"
+_UNCONNECTED: Mapping[EndReason, str] = {
+    EndReason.DECLINED: "患者拒绝了{media}通话",
+    EndReason.MISSED: "{media}通话无人接听",
+    EndReason.CANCELLED: "医生取消了{media}通话",
+}
+_FAILED = "{media}通话未能接通"
+
+
+def question(call: Call) -> str:
+    """Ask who is rung, in the manual's words (V1)."""
+    return _RINGS.format(media=_MEDIA[call.media])
+
+
+def summary(call: Call) -> str:
+    """Say in one line how the call went (V6, V10)."""
+    media = _MEDIA[call.media]
+    if call.counted:
+        seconds = int(call.duration.total_seconds())
+        duration = f"{seconds // 3600:02d}:{seconds // 60 % 60:02d}:{seconds % 60:02d}"
+        return _LASTED.format(media=media, duration=duration)
+    return _UNCONNECTED.get(call.end_reason or EndReason.FAILED, _FAILED).format(media=media)
+
+
+def rung(call: Call) -> Outgoing:
+    """List what the ringing's begin causes."""
+    return _outgoing(call, _notice(call, "incoming_call", question(call)))
+
+
+def caused_by(call: Call, action: CallAction) -> Outgoing | None:
+    """List what a move causes."""
+    noted = CallNoted(consultation=call.consultation, connected=call.counted)
+    if action is CallAction.COUNT:
+        return _outgoing(call, noted)
+    if call.state is not CallState.ENDED:
+        return None
+    # noted before the line is written: the line belongs to a talk that has begun
+    effects: list[Effect] = [noted, _line(call)]
+    if call.end_reason is EndReason.MISSED:
+        effects.append(_notice(call, "missed_call", summary(call)))
+    return _outgoing(call, *effects)
+
+
+def _outgoing(call: Call, *effects: Effect) -> Outgoing:
+    return Outgoing(id=f"call:{call.id}:{call.version:06d}", effects=effects)
+
+
+def _line(call: Call) -> Line:
+    seconds = int(call.duration.total_seconds()) if call.counted else 0
+    body = {"text": summary(call), "call": call.id, "duration_s": seconds}
+    return Line(room=call.room, key=f"call:{call.id}", kind=Kind.SYSTEM, body=body)
+
+
+def _notice(call: Call, template: str, text: str) -> Notify:
+    callee = call.parties[1]
+    values = {
+        "service": f"{_MEDIA[call.media]}问诊",
+        "doctor": call.starter.name,
+        "called_at": wire_time(call.started_at),
+        "note": text,
+    }
+    return Notify(user=callee.user, key=f"{template}:{call.id}", template=template, values=values)

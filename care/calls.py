@@ -1,0 +1,357 @@
+"""A call (语音通话, 视频通话): its states, who may move it, and its clocks (V1–V10).
+
+`TABLE` is the whole state machine; a missing key is the refusal. Everything here is a pure
+function of the record, the caller and the time.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any
+
+from care.consultation import Consultation, Mode, State
+from care.errors import Conflict, Forbidden
+from care.policy import CallPolicy
+from care.record import Record, new_id, wire_time
+
+
+class Media(StrEnum):
+    AUDIO = "audio"
+    VIDEO = "video"
+
+
+class CallState(StrEnum):
+    RINGING = "ringing"
+    CONNECTING = "connecting"
+    CONNECTED = "connected"
+    ENDED = "ended"
+
+
+class CallAction(StrEnum):
+    ACCEPT = "accept"
+    DECLINE = "decline"
+    CANCEL = "cancel"
+    CONNECT = "connect"
+    COUNT = "count"
+    HANG_UP = "hang_up"
+    RUN_OUT = "run_out"
+
+
+class EndReason(StrEnum):
+    HUNG_UP = "hung_up"
+    DECLINED = "declined"
+    MISSED = "missed"
+    CANCELLED = "cancelled"
+    FAILED = "failed"
+    NETWORK = "network"
+
+
+class Device(StrEnum):
+    """A microphone or a camera as its owner has it."""
+
+    ON = "on"
+    OFF = "off"
+    BLOCKED = "blocked"
+
+
+Step = tuple[CallState, EndReason | None]
+
+TABLE: Mapping[tuple[CallState, CallAction], Step] = {
+    (CallState.RINGING, CallAction.ACCEPT): (CallState.CONNECTING, None),
+    (CallState.RINGING, CallAction.DECLINE): (CallState.ENDED, EndReason.DECLINED),
+    (CallState.RINGING, CallAction.CANCEL): (CallState.ENDED, EndReason.CANCELLED),
+    (CallState.RINGING, CallAction.RUN_OUT): (CallState.ENDED, EndReason.MISSED),
+    (CallState.CONNECTING, CallAction.CONNECT): (CallState.CONNECTED, None),
+    # the caller gave up at the moment the other one accepted
+    (CallState.CONNECTING, CallAction.CANCEL): (CallState.ENDED, EndReason.CANCELLED),
+    (CallState.CONNECTING, CallAction.HANG_UP): (CallState.ENDED, EndReason.HUNG_UP),
+    (CallState.CONNECTING, CallAction.RUN_OUT): (CallState.ENDED, EndReason.FAILED),
+    (CallState.CONNECTED, CallAction.COUNT): (CallState.CONNECTED, None),
+    (CallState.CONNECTED, CallAction.HANG_UP): (CallState.ENDED, EndReason.HUNG_UP),
+    (CallState.CONNECTED, CallAction.RUN_OUT): (CallState.ENDED, EndReason.NETWORK),
+}
+
+CALLER_ONLY = frozenset({CallAction.CANCEL})
+CALLEE_ONLY = frozenset({CallAction.ACCEPT, CallAction.DECLINE})
+CLOCK_ONLY = frozenset({CallAction.COUNT, CallAction.RUN_OUT})
+
+
+class Party(Record):
+    """One side: the one connection its media runs for, and when it was last heard of."""
+
+    user: str
+    role: str
+    name: str
+    connection: str | None = None
+    device_id: str | None = None
+    seen_at: datetime | None = None
+    gone: bool = False
+    connected: bool = False
+    """It reported that media flows both ways, since it last began anew."""
+    described: bool = False
+    """Its offer or answer is on its way, since both last began anew."""
+    mic: Device = Device.ON
+    camera: Device = Device.ON
+
+    def to_wire(self) -> dict[str, Any]:
+        shown = self.model_dump(mode="json", include={"user", "role", "name", "mic", "camera"})
+        return shown | {"present": self.connection is not None and not self.gone}
+
+
+class Call(Record):
+    id: str
+    room: str
+    consultation: str
+    media: Media
+    mode: str = "p2p"
+    state: CallState
+    parties: tuple[Party, ...]
+    """Who started it comes first."""
+    offers: tuple[str, ...] = ()
+    """Whose offers wait for an answer."""
+    generation: int = 1
+    """Grows when a side comes back without its media, so that both begin anew."""
+    recording: bool = False
+    started_at: datetime
+    accepted_at: datetime | None = None
+    connected_at: datetime | None = None
+    counted: bool = False
+    """It lasted long enough to be a consultation (V10)."""
+    ended_at: datetime | None = None
+    end_reason: EndReason | None = None
+    ended_by: str | None = None
+    check_at: datetime | None = None
+    """When the clock looks at it next: never later than its true deadline."""
+    version: int = 1
+
+    @property
+    def live(self) -> bool:
+        return self.state is not CallState.ENDED
+
+    @property
+    def users(self) -> tuple[str, ...]:
+        return tuple(party.user for party in self.parties)
+
+    @property
+    def starter(self) -> Party:
+        return self.parties[0]
+
+    @property
+    def duration(self) -> timedelta:
+        """Tell how long media flowed, whole once it has ended (V6)."""
+        if self.connected_at is None or self.ended_at is None:
+            return timedelta()
+        return self.ended_at - self.connected_at
+
+    def party(self, user: str) -> Party:
+        """Give the user's side. Raises Forbidden for everybody else."""
+        for party in self.parties:
+            if party.user == user:
+                return party
+        raise Forbidden
+
+    def others(self, user: str) -> tuple[Party, ...]:
+        return tuple(party for party in self.parties if party.user != user)
+
+    def with_party(self, party: Party) -> "Call":
+        """Return the call with this side replaced."""
+        sides = tuple(party if old.user == party.user else old for old in self.parties)
+        return self.changed(parties=sides)
+
+    def to_wire(self, viewer: str) -> dict[str, Any]:
+        """Show it to a party. `polite` says who yields when both offer at once: not the doctor."""
+        accepted = self.accepted_at is not None
+        return {
+            "id": self.id,
+            "room": self.room,
+            "consultation": self.consultation,
+            "media": self.media.value,
+            "mode": self.mode,
+            "state": self.state.value,
+            "started_by": self.starter.user,
+            "accepted_by": self.parties[1].user if accepted else None,
+            "device_id": self.party(viewer).device_id,
+            "parties": [party.to_wire() for party in self.parties],
+            "polite": viewer != self.starter.user,
+            "generation": self.generation,
+            "recording": self.recording,
+            "started_at": wire_time(self.started_at),
+            "connected_at": self.connected_at and wire_time(self.connected_at),
+            "ended_at": self.ended_at and wire_time(self.ended_at),
+            "end_reason": self.end_reason and self.end_reason.value,
+            "duration_s": int(self.duration.total_seconds()),
+        }
+
+
+def ring(
+    consultation: Consultation, doctor: Party, media: Media, now: datetime, policy: CallPolicy
+) -> Call:
+    """Let the consultation's doctor call its patient. Raises Forbidden or Conflict (V1)."""
+    c = consultation
+    if c.doctor.id != doctor.user:
+        raise Forbidden
+    if c.mode is Mode.TEXT:
+        raise Conflict("图文问诊不支持语音或视频通话")
+    if c.mode is Mode.VOICE and media is Media.VIDEO:
+        raise Conflict("语音问诊只能发起语音通话")
+    if c.state is State.AWAITING_DOCTOR and c.slot:
+        if now < c.slot.starts_at - timedelta(seconds=policy.early_seconds):
+            raise Conflict("还没有到预约时间")
+    elif c.state is not State.IN_PROGRESS:
+        raise Conflict
+    patient = Party(user=c.patient, role="patient", name=c.patient_name)
+    call = Call(
+        id=new_id(now), room=c.room, consultation=c.id, media=media,
+        state=CallState.RINGING, parties=(doctor, patient), started_at=now,
+    )  # fmt: skip
+    return scheduled(call, policy)
+
+
+def accept(call: Call, patient: Party, now: datetime, policy: CallPolicy) -> Call:
+    """Let this device of the patient take the call; the grace of both sides begins."""
+    due = deadline(call, policy)
+    if due is not None and due <= now:
+        raise Conflict("通话已无人接听")
+    sides = call.with_party(patient.changed(seen_at=now))
+    sides = sides.with_party(sides.starter.changed(seen_at=now))
+    return move(sides, CallAction.ACCEPT, now, policy)
+
+
+def resume(
+    call: Call, user: str, connection: str, device_id: str, now: datetime, *, fresh: bool
+) -> Call:
+    """Bind a side to a new connection (V5). Raises Forbidden, Conflict.
+
+    `fresh`: its media is lost, so both sides begin anew. Another device may come back in the place
+    of one that is gone, and of no other.
+    """
+    party = call.party(user)
+    if not call.live:
+        raise Conflict("通话已结束")
+    if party.connection is None:
+        # still rung: there is nothing to come back to
+        return call
+    if party.device_id != device_id and not party.gone:
+        raise Conflict("通话正在您的其他设备上进行")
+    back = party.changed(
+        connection=connection, device_id=device_id, gone=False, seen_at=now,
+        connected=party.connected and not fresh,
+    )  # fmt: skip
+    after = call.with_party(back)
+    if fresh:
+        sides = tuple(side.changed(described=False) for side in after.parties)
+        after = after.changed(parties=sides, generation=call.generation + 1, offers=())
+    return after.changed(version=call.version + 1)
+
+
+def lose(call: Call, user: str, now: datetime) -> Call:
+    """Note that a side's connection is gone: from now on it may come back for a while."""
+    party = call.party(user).changed(gone=True, seen_at=now)
+    return call.with_party(party).changed(version=call.version + 1)
+
+
+def hear(call: Call, user: str, now: datetime, policy: CallPolicy, *, connected: bool) -> Call:
+    """Note that a side is there, and whether its media flows; both flowing is connected (V2)."""
+    party = call.party(user).changed(seen_at=now, connected=connected)
+    after = call.with_party(party)
+    if call.state is CallState.CONNECTING and all(side.connected for side in after.parties):
+        return move(after, CallAction.CONNECT, now, policy)
+    return after.changed(version=call.version + 1)
+
+
+def offer(call: Call, user: str) -> Call:
+    """Let a side offer. Both may at once: the polite one then takes its own back (V3)."""
+    return _described(call, user, offers=tuple({*call.offers, user}))
+
+
+def answer(call: Call, user: str) -> Call:
+    """Let a side answer the other's offer. Raises Conflict where there is none."""
+    if not any(other.user in call.offers for other in call.others(user)):
+        raise Conflict("没有等待应答的邀请")
+    return _described(call, user, offers=())
+
+
+def speaks_for(call: Call, user: str, connection: str) -> None:
+    """Refuse signals of anyone but the two devices that are in the call. Raises Forbidden."""
+    if call.party(user).connection != connection:
+        raise Forbidden
+
+
+def _described(call: Call, user: str, offers: tuple[str, ...]) -> Call:
+    if call.state not in {CallState.CONNECTING, CallState.CONNECTED}:
+        raise Conflict
+    after = call.with_party(call.party(user).changed(described=True))
+    return after.changed(offers=offers, version=call.version + 1)
+
+
+def deadline(call: Call, policy: CallPolicy) -> datetime | None:
+    """Tell when the call ends by itself; none once it has."""
+    match call.state:
+        case CallState.RINGING:
+            return call.started_at + timedelta(seconds=policy.ring_seconds)
+        case CallState.CONNECTING if call.accepted_at:
+            limit = call.accepted_at + timedelta(seconds=policy.connect_seconds)
+            return min(limit, _silent_too_long(call, policy))
+        case CallState.CONNECTED:
+            return _silent_too_long(call, policy)
+    return None
+
+
+def _silent_too_long(call: Call, policy: CallPolicy) -> datetime:
+    """Tell until when the side heard of longest ago may come back (V5)."""
+    seen = min(party.seen_at or call.started_at for party in call.parties)
+    return seen + timedelta(seconds=policy.grace_seconds)
+
+
+def counts_at(call: Call, policy: CallPolicy) -> datetime | None:
+    """Tell when a connected call has lasted long enough to be a consultation (V10)."""
+    if call.state is not CallState.CONNECTED or call.counted or call.connected_at is None:
+        return None
+    return call.connected_at + timedelta(seconds=policy.least_seconds)
+
+
+def next_check(call: Call, policy: CallPolicy) -> datetime | None:
+    """Tell when the clock must look at it."""
+    return min(filter(None, [deadline(call, policy), counts_at(call, policy)]), default=None)
+
+
+def permit(call: Call, action: CallAction, user: str) -> None:
+    """Refuse a user who may not ask for the action. Raises Forbidden."""
+    party = call.party(user)
+    starter = party.user == call.starter.user
+    if (
+        action in CLOCK_ONLY
+        or (action in CALLER_ONLY and not starter)
+        or (action in CALLEE_ONLY and starter)
+    ):
+        raise Forbidden
+
+
+def move(
+    call: Call, action: CallAction, now: datetime, policy: CallPolicy, by: str | None = None
+) -> Call:
+    """Return the call after the action. Raises Conflict where the table has no such move."""
+    step = TABLE.get((call.state, action))
+    if step is None:
+        raise Conflict
+    state, reason = step
+    changes: dict[str, Any] = {"state": state, "version": call.version + 1}
+    if state is CallState.ENDED:
+        after = call.changed(**changes, ended_at=now, end_reason=reason, ended_by=by, offers=())
+        return after.changed(counted=after.counted or _lasted(after, policy), check_at=None)
+    if action is CallAction.ACCEPT:
+        changes["accepted_at"] = now
+    elif action is CallAction.CONNECT:
+        changes["connected_at"] = now
+    elif action is CallAction.COUNT:
+        changes["counted"] = True
+    return scheduled(call.changed(**changes), policy)
+
+
+def scheduled(call: Call, policy: CallPolicy) -> Call:
+    """Return the call with the time at which the clock looks at it."""
+    return call.changed(check_at=next_check(call, policy))
+
+
+def _lasted(call: Call, policy: CallPolicy) -> bool:
+    return call.duration >= timedelta(seconds=policy.least_seconds)

@@ -1,0 +1,254 @@
+"""Calls: ringing, accepting, coming back, ending (V1, V2, V5, V6, V9).
+
+Every change is one conditional write; the database is the truth, and pushes only tell of it.
+"""
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any, Protocol
+
+import structlog
+
+from care import calls as rules
+from care.accounts import Caller
+from care.call_effects import caused_by, question, rung
+from care.calls import Call, CallAction, CallState, Device, Media, Party
+from care.consultation import Consultation
+from care.effects import Outgoing
+from care.errors import Conflict, Forbidden, Unavailable
+from care.policy import CallPolicy
+from care.ports import Channel, Clock
+from signalling.turn import IceServers
+
+ATTEMPTS = 10
+"""How often a change is tried again after losing to another; each loss means the other one won."""
+
+logger = structlog.get_logger(__name__)
+
+Answer = dict[str, Any]
+
+
+class CallStore(Protocol):
+    """Keeps calls. A user is in one live call at most; `replace` says whether it was stored."""
+
+    async def create(self, call: Call, outgoing: Outgoing) -> None: ...
+
+    async def replace(self, before: Call, after: Call, outgoing: Outgoing | None) -> bool: ...
+
+    async def postpone(self, call: Call, check_at: datetime) -> None: ...
+
+    async def get(self, call_id: str) -> Call | None: ...
+
+    async def live_of(self, user: str) -> Call | None: ...
+
+    async def claim_due(self, now: datetime, until: datetime) -> Call | None: ...
+
+    async def next_check(self) -> datetime | None: ...
+
+
+class Consultations(Protocol):
+    async def of_room(self, room: str) -> Consultation | None: ...
+
+
+class Carrier(Protocol):
+    """Carries a stored change's effects out, now if possible."""
+
+    async def carry_out(self, outgoing_id: str) -> None: ...
+
+
+class CallService:
+    def __init__(
+        self,
+        store: CallStore,
+        consultations: Consultations,
+        carrier: Carrier,
+        channel: Channel,
+        ice: IceServers,
+        clock: Clock,
+        policy: CallPolicy,
+    ) -> None:
+        self._store = store
+        self._consultations = consultations
+        self._carrier = carrier
+        self._channel = channel
+        self._ice = ice
+        self._clock = clock
+        self._policy = policy
+
+    async def start(
+        self, caller: Caller, connection: str, device_id: str, room: str, media: Media
+    ) -> Answer:
+        """Ring the patient on every device. Raises Forbidden, Conflict."""
+        consultation = await self._consultations.of_room(room)
+        if consultation is None:
+            raise Forbidden
+        now = self._clock.now()
+        doctor = Party(
+            user=caller.user, role=caller.role.value, name=caller.name,
+            connection=connection, device_id=device_id, seen_at=now,
+        )  # fmt: skip
+        call = rules.ring(consultation, doctor, media, now, self._policy)
+        outgoing = rung(call)
+        await self._store.create(call, outgoing)
+        self._ring(call)
+        await self._carrier.carry_out(outgoing.id)
+        return self._with_ice(call, caller.user)
+
+    async def accept(self, caller: Caller, connection: str, device_id: str, call_id: str) -> Answer:
+        """Take the call on this device; the others stop ringing (V1)."""
+
+        def step(call: Call) -> Call:
+            rules.permit(call, CallAction.ACCEPT, caller.user)
+            side = call.party(caller.user).changed(connection=connection, device_id=device_id)
+            return rules.accept(call, side, self._clock.now(), self._policy)
+
+        call = await self._change(call_id, step, CallAction.ACCEPT)
+        return self._with_ice(call, caller.user)
+
+    async def decline(self, caller: Caller, call_id: str) -> Answer:
+        return await self._act(caller, call_id, CallAction.DECLINE)
+
+    async def cancel(self, caller: Caller, call_id: str) -> Answer:
+        return await self._act(caller, call_id, CallAction.CANCEL)
+
+    async def hang_up(self, caller: Caller, call_id: str) -> Answer:
+        return await self._act(caller, call_id, CallAction.HANG_UP)
+
+    async def _act(self, caller: Caller, call_id: str, action: CallAction) -> Answer:
+        """Let a person move it. Raises Forbidden or Conflict, then nothing has changed."""
+
+        def step(call: Call) -> Call:
+            rules.permit(call, action, caller.user)
+            return rules.move(call, action, self._clock.now(), self._policy, by=caller.user)
+
+        call = await self._change(call_id, step, action)
+        return {"call": call.to_wire(caller.user)}
+
+    async def resume(
+        self, caller: Caller, connection: str, device_id: str, call_id: str, *, fresh: bool
+    ) -> Answer:
+        """Come back to a call after a reload or a lost socket (V5)."""
+
+        def step(call: Call) -> Call:
+            now = self._clock.now()
+            return rules.resume(call, caller.user, connection, device_id, now, fresh=fresh)
+
+        return self._with_ice(await self._change(call_id, step), caller.user)
+
+    async def set_media(
+        self, caller: Caller, connection: str, call_id: str, mic: Device, camera: Device
+    ) -> None:
+        """Show the other side what is muted, off or blocked (V7)."""
+
+        def step(call: Call) -> Call:
+            rules.speaks_for(call, caller.user, connection)
+            party = call.party(caller.user).changed(mic=mic, camera=camera)
+            return call.with_party(party).changed(version=call.version + 1)
+
+        call = await self._change(call_id, step, tell=False)
+        data = {"call": call.id, "user": caller.user, "mic": mic.value, "camera": camera.value}
+        self._channel.push(call.users, "call:media", data, skip=connection)
+
+    async def hear(self, caller: Caller, connection: str, call_id: str, *, connected: bool) -> None:
+        """Note that a side is there; its first word of flowing media may connect the call."""
+
+        def step(call: Call) -> Call:
+            if not call.live:
+                raise Conflict("通话已结束")
+            rules.speaks_for(call, caller.user, connection)
+            return rules.hear(
+                call, caller.user, self._clock.now(), self._policy, connected=connected
+            )
+
+        await self._change(call_id, step, tell=False)
+
+    async def find(self, call_id: str, user: str) -> Call:
+        """Give a call to one of its own. Raises Forbidden to all others."""
+        call = await self._store.get(call_id)
+        if call is None:
+            raise Forbidden
+        call.party(user)
+        return call
+
+    async def came(self, user: str, connection: str) -> None:
+        """Ring a device that comes while its user is rung."""
+        call = await self._store.live_of(user)
+        if call and call.state is CallState.RINGING and user != call.starter.user:
+            self._channel.push([user], "call:incoming", _incoming(call, user), only=connection)
+
+    async def left(self, user: str, connection: str) -> None:
+        """Show the other side that this one's connection is gone (V5)."""
+        call = await self._store.live_of(user)
+        if call and call.party(user).connection == connection:
+
+            def step(call: Call) -> Call:
+                rules.speaks_for(call, user, connection)
+                return rules.lose(call, user, self._clock.now())
+
+            await self._change(call.id, step)
+
+    async def look_at(self, call: Call) -> None:
+        """Do what the clock asks: end it, count it as a talk, or look again later."""
+        now = self._clock.now()
+        ends, counts = rules.deadline(call, self._policy), rules.counts_at(call, self._policy)
+        if ends and ends <= now:
+            action = CallAction.RUN_OUT
+        elif counts and counts <= now:
+            action = CallAction.COUNT
+        else:
+            if check_at := rules.next_check(call, self._policy):
+                await self._store.postpone(call, check_at)
+            return
+        await self._store_change(call, rules.move(call, action, now, self._policy), action)
+
+    async def _change(
+        self,
+        call_id: str,
+        step: Callable[[Call], Call],
+        action: CallAction | None = None,
+        *,
+        tell: bool = True,
+    ) -> Call:
+        """Change a call as it is now. Raises Unavailable when others always came first."""
+        for _ in range(ATTEMPTS):
+            before = await self._store.get(call_id)
+            if before is None:
+                raise Forbidden
+            after = step(before)
+            if after is before or await self._store_change(before, after, action, tell=tell):
+                return after
+        raise Unavailable
+
+    async def _store_change(
+        self, before: Call, after: Call, action: CallAction | None, *, tell: bool = True
+    ) -> bool:
+        outgoing = caused_by(after, action) if action else None
+        stored = await self._store.replace(before, after, outgoing)
+        if stored:
+            if tell or after.state is not before.state:
+                self._tell(before, after)
+            if outgoing:
+                await self._carrier.carry_out(outgoing.id)
+        return stored
+
+    def _tell(self, before: Call, after: Call) -> None:
+        if after.state is not before.state:
+            logger.info(
+                "call_moved", call=after.id, old=before.state.value, new=after.state.value,
+                reason=after.end_reason and after.end_reason.value,
+            )  # fmt: skip
+        for user in after.users:
+            self._channel.push([user], "call:updated", {"call": after.to_wire(user)})
+
+    def _ring(self, call: Call) -> None:
+        logger.info("call_moved", call=call.id, old=None, new=call.state.value)
+        for other in call.others(call.starter.user):
+            self._channel.push([other.user], "call:incoming", _incoming(call, other.user))
+
+    def _with_ice(self, call: Call, user: str) -> Answer:
+        servers = self._ice.give(call.id, user, self._clock.now())
+        return {"call": call.to_wire(user), "ice_servers": servers}
+
+
+def _incoming(call: Call, user: str) -> Mapping[str, Any]:
+    return {"call": call.to_wire(user), "text": question(call)}

@@ -1,0 +1,112 @@
+"""Offers, answers and candidates, from one side's device to the other's (V3).
+
+Each side's signals arrive on its one connection, in order, and leave in that order. A candidate
+that comes before its description is kept until the description is on its way.
+"""
+
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+from care import calls as rules
+from care.calls import Call, Party
+from care.errors import BadRequest, Conflict, Forbidden, RateLimited, Unavailable
+from care.ports import Channel
+from signalling.calls import ATTEMPTS
+from signalling.negotiation import check_candidate, check_sdp
+
+EARLY_MAX = 64
+"""How many candidates may wait for their description."""
+EARLY_CALLS_MAX = 10_000
+WAIT_MS = 1_000
+
+
+class CallStore(Protocol):
+    async def get(self, call_id: str) -> Call | None: ...
+
+    async def replace(self, before: Call, after: Call, outgoing: None) -> bool: ...
+
+
+class SignalService:
+    def __init__(self, store: CallStore, channel: Channel) -> None:
+        self._store = store
+        self._channel = channel
+        # by call and connection
+        self._early: dict[tuple[str, str], deque[Mapping[str, Any]]] = {}
+
+    async def offer(self, user: str, at: str, call_id: str, to: str | None, sdp: str) -> None:
+        await self._describe("call:offer", rules.offer, user, at, call_id, to, sdp)
+
+    async def answer(self, user: str, at: str, call_id: str, to: str | None, sdp: str) -> None:
+        await self._describe("call:answer", rules.answer, user, at, call_id, to, sdp)
+
+    async def _describe(
+        self,
+        event: str,
+        step: Callable[[Call, str], Call],
+        user: str,
+        at: str,
+        call_id: str,
+        to: str | None,
+        sdp: str,
+    ) -> None:
+        """Pass a description on, then the candidates that came before it."""
+        for _ in range(ATTEMPTS):
+            call = await self._find(call_id, user, at)
+            check_sdp(sdp, call.media)
+            after = step(call, user)
+            if await self._store.replace(call, after, None):
+                break
+        else:
+            raise Unavailable
+        peer = _peer(after, user, to)
+        self._pass(peer, event, {"call": call_id, "from": user, "sdp": sdp})
+        for candidate in self._early.pop((call_id, at), ()):
+            self._pass(peer, "call:candidate", candidate)
+
+    async def candidate(
+        self, user: str, at: str, call_id: str, to: str | None, candidate: Mapping[str, Any]
+    ) -> None:
+        """Pass a candidate on, or keep it until its description comes."""
+        check_candidate(candidate["candidate"])
+        call = await self._find(call_id, user, at)
+        if not call.live:
+            raise Conflict("通话已结束")
+        data = {"call": call_id, "from": user, "candidate": candidate}
+        peer = _peer(call, user, to)
+        if not call.party(user).described:
+            self._keep((call_id, at), data)
+        else:
+            self._pass(peer, "call:candidate", data)
+
+    def forget(self, at: str) -> None:
+        """Drop what a closed connection left waiting."""
+        for key in [key for key in self._early if key[1] == at]:
+            del self._early[key]
+
+    def _keep(self, key: tuple[str, str], data: Mapping[str, Any]) -> None:
+        if key not in self._early and len(self._early) >= EARLY_CALLS_MAX:
+            raise Unavailable
+        waiting = self._early.setdefault(key, deque())
+        if len(waiting) >= EARLY_MAX:
+            raise RateLimited(WAIT_MS)
+        waiting.append(data)
+
+    async def _find(self, call_id: str, user: str, at: str) -> Call:
+        """Give the call to a device that is in it. Raises Forbidden to everybody else."""
+        call = await self._store.get(call_id)
+        if call is None:
+            raise Forbidden
+        rules.speaks_for(call, user, at)
+        return call
+
+    def _pass(self, peer: Party, event: str, data: Mapping[str, Any]) -> None:
+        self._channel.push([peer.user], event, data, only=peer.connection)
+
+
+def _peer(call: Call, user: str, to: str | None) -> Party:
+    """Find who is meant. Raises BadRequest for anyone outside the call."""
+    for other in call.others(user):
+        if to in {None, other.user}:
+            return other
+    raise BadRequest.field("to", "对方不在通话中")

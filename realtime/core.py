@@ -15,7 +15,7 @@ from realtime.health import LogMetrics
 from realtime.relay import MessageRelay
 from realtime.rooms.carrier import Carrier
 from realtime.rooms.consultations import ConsultationService
-from realtime.rooms.deadlines import Deadlines
+from realtime.rooms.deadlines import Deadlines, Timed
 from realtime.rooms.delivery import Delivery
 from realtime.rooms.messages import MessageService
 from realtime.rooms.notices import NoticeService, Outside
@@ -102,5 +102,6 @@ class Core:
         self.presence = PresenceService(
             stores.presence, stores.doctors, kept, fanout, clock, policy.presence
         )
-        self.deadlines = Deadlines(kept, self.consultations, clock)
+        kinds = [Timed(kept, self.consultations.run_out)]
+        self.deadlines = Deadlines(kinds, kept.server_time, clock)
         connections.watch(ConnectionWatch(self.presence, delivery))

@@ -1,22 +1,23 @@
-"""The consultations' clocks: what is due is closed by one conditional write, late ones at start.
+"""The clocks of consultations and calls: what is due is moved on by one conditional write.
 
-Deadlines live with the consultations. `check_at` is not later than the true deadline, except while
+Deadlines live with their records, so late ones are found at start. `check_at` is not later than the true deadline, except while
 a process looks: a message moves the deadline without a write, and the clock finds that out when it
 looks. docs/decisions/0009-deadlines-and-clocks.md says which time counts.
 """
 
 import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Protocol
+from typing import Any, Protocol
 
 import structlog
 
-from care.consultation import Consultation
-from care.ports import Clock, ConsultationStore
+from care.ports import Clock
 
 POLL_SECONDS = 1.0
 LEASE = timedelta(seconds=10)
-"""How long a due consultation is left to the process that looks at it."""
+"""How long a due record is left to the process that looks at it."""
 RETRY = timedelta(seconds=60)
 APART_MAX = timedelta(seconds=60)
 """How far the hospital's time and the database server's may be apart for anything to be closed."""
@@ -30,16 +31,36 @@ class MovableClock(Clock, Protocol):
     def advance_to(self, at: datetime) -> None: ...
 
 
-class Closer(Protocol):
-    """Closes a consultation whose time is up; says whether it did."""
+class TimedStore(Protocol):
+    """Keeps records that have a time at which they are looked at.
 
-    async def run_out(self, consultation: Consultation) -> bool: ...
+    `claim_due` gives one to no other process before `until`.
+    """
+
+    async def next_check(self) -> datetime | None: ...
+
+    async def claim_due(self, now: datetime, until: datetime) -> Any: ...
+
+    async def postpone(self, record: Any, check_at: datetime, /) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Timed:
+    """A kind of records with clocks; `look_at` does what one's clock asks for, if anything."""
+
+    store: TimedStore
+    look_at: Callable[[Any], Awaitable[object]]
 
 
 class Deadlines:
-    def __init__(self, store: ConsultationStore, consultations: Closer, clock: Clock) -> None:
-        self._store = store
-        self._consultations = consultations
+    def __init__(
+        self,
+        kinds: Sequence[Timed],
+        server_time: Callable[[], Awaitable[datetime]],
+        clock: Clock,
+    ) -> None:
+        self._kinds = kinds
+        self._server_time = server_time
         self._clock = clock
         # the poll and an advance of the virtual clock must not interleave
         self._turn = asyncio.Lock()
@@ -59,14 +80,14 @@ class Deadlines:
         A virtual clock is meant to disagree.
         """
         async with self._turn:
-            due = await self._store.next_check()
+            due = await self._next_check()
             if due is None or due > self._clock.now():
                 return
             if virtual or await self._clocks_agree():
                 await self._close_due()
 
     async def _clocks_agree(self) -> bool:
-        apart = self._clock.now() - await self._store.server_time()
+        apart = self._clock.now() - await self._server_time()
         if abs(apart) <= APART_MAX:
             return True
         logger.error("deadlines_held", clocks_apart_s=apart.total_seconds())
@@ -76,24 +97,29 @@ class Deadlines:
         """Move the hospital's time, stopping at each deadline on the way to handle it."""
         async with self._turn:
             target = self._clock.now() + timedelta(seconds=seconds)
-            while (due := await self._store.next_check()) is not None and due <= target:
+            while (due := await self._next_check()) is not None and due <= target:
                 if due > self._clock.now():
                     clock.advance_to(due)
                 await self._close_due()
             clock.advance_to(target)
 
+    async def _next_check(self) -> datetime | None:
+        times = [await kind.store.next_check() for kind in self._kinds]
+        return min((at for at in times if at is not None), default=None)
+
     async def _close_due(self) -> None:
-        while due := await self._claim():
-            await self._look_at(due)
+        for kind in self._kinds:
+            while due := await self._claim(kind):
+                await self._look_at(kind, due)
 
-    async def _claim(self) -> Consultation | None:
+    async def _claim(self, kind: Timed) -> Any:
         now = self._clock.now()
-        return await self._store.claim_due(now, now + LEASE)
+        return await kind.store.claim_due(now, now + LEASE)
 
-    async def _look_at(self, consultation: Consultation) -> None:
-        """Close it if its time is up; one that can't be closed now must not hold up the others."""
+    async def _look_at(self, kind: Timed, record: Any) -> None:
+        """Do what its clock asks for; one for which that fails must not hold up the others."""
         try:
-            await self._consultations.run_out(consultation)
+            await kind.look_at(record)
         except Exception:
-            logger.exception("deadline_failed", consultation=consultation.id)
-            await self._store.postpone(consultation, self._clock.now() + RETRY)
+            logger.exception("deadline_failed", record=record.id)
+            await kind.store.postpone(record, self._clock.now() + RETRY)

@@ -8,7 +8,7 @@ import pytest
 
 from care.consultation import Consultation, State
 from care.record import new_id
-from realtime.rooms.deadlines import LEASE, Deadlines
+from realtime.rooms.deadlines import LEASE, Deadlines, Timed
 from storage.consultations import Consultations, to_document
 from storage.database import Database
 from storage.doctors import Doctors
@@ -33,6 +33,10 @@ class Looked:
         # lets the other processes in, as a database would
         await asyncio.sleep(0)
         return True
+
+
+def deadlines(store: Consultations, looked: Looked, clock: ManualClock) -> Deadlines:
+    return Deadlines([Timed(store, looked.run_out)], store.server_time, clock)
 
 
 @pytest.fixture
@@ -63,7 +67,7 @@ async def test_of_several_processes_one_looks_at_a_due_consultation(
     now = await store.server_time()
     await fill(database, now, 60)
     looked = Looked()
-    processes = [Deadlines(store, looked, ManualClock(now)) for _ in range(4)]
+    processes = [deadlines(store, looked, ManualClock(now)) for _ in range(4)]
     await asyncio.gather(*(p.look() for p in processes))
     assert len(looked.times) == 60
     assert set(looked.times.values()) == {1}
@@ -76,10 +80,10 @@ async def test_what_a_dead_process_took_is_looked_at_after_its_lease(
     await fill(database, now, 1)
     looked, clock = Looked(), ManualClock(now)
     assert await store.claim_due(now, now + LEASE) is not None
-    await Deadlines(store, looked, clock).look()
+    await deadlines(store, looked, clock).look()
     assert not looked.times
     clock.advance(LEASE.total_seconds())
-    await Deadlines(store, looked, clock).look()
+    await deadlines(store, looked, clock).look()
     assert looked.times.total() == 1
 
 
@@ -91,10 +95,10 @@ async def test_nothing_closes_while_the_clock_disagrees_with_the_database(
     # due on the clock that jumped; on the one that didn't only when it jumped back
     await fill(database, now - timedelta(hours=2) if jump < 0 else now + timedelta(minutes=30), 1)
     looked, clock = Looked(), ManualClock(now)
-    deadlines = Deadlines(store, looked, clock)
+    process = deadlines(store, looked, clock)
     clock.advance(jump)
-    await deadlines.look()
+    await process.look()
     assert not looked.times
     clock.advance(-jump)
-    await deadlines.look()
+    await process.look()
     assert looked.times.total() == (1 if jump < 0 else 0)

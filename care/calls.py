@@ -54,6 +54,21 @@ class Device(StrEnum):
     BLOCKED = "blocked"
 
 
+class Report(Record):
+    """What one side measured since its last report; None is what it couldn't know (V9)."""
+
+    connection: str
+    rtt_ms: float | None = None
+    jitter_ms: float | None = None
+    loss: float | None = None
+    concealed: float | None = None
+    bitrate_kbps: float | None = None
+    candidate: str | None = None
+    """The kind of the local ICE candidate in use: host, srflx, prflx, relay."""
+
+
+MEASURED = ("rtt_ms", "jitter_ms", "loss", "concealed", "bitrate_kbps")
+
 Step = tuple[CallState, EndReason | None]
 
 TABLE: Mapping[tuple[CallState, CallAction], Step] = {

@@ -87,6 +87,7 @@ class Hub:
         self.core = Core(
             self.stores, self.clock, policy, self.connections, self.bus, files, files,
             self.provider, self.companion.outside, registry,
+            runtime.secrets.optional.get("turn_secret"),
         )  # fmt: skip
         self.requests = RequestService(
             self.core.consultations, self.stores.people, self.stores.doctors,
@@ -113,9 +114,12 @@ class Hub:
             self.settings.policy.accounts, settings.sweep_seconds,
         )  # fmt: skip
         core = self.core
-        self.commands = Commands(
-            core.rooms, core.messages, core.consultations, self.connections, self.guard
-        ).table()
+        self.commands = [
+            *Commands(
+                core.rooms, core.messages, core.consultations, self.connections, self.guard
+            ).table(),
+            *core.calling.commands.table(),
+        ]
         self.connections.watch(metrics)
         metrics.measure_queues(lambda: sum(c.wire.queued_bytes for c in self.connections))
         dispatcher = Dispatcher(self.commands, RateLimiter(settings.limits), metrics)
@@ -194,6 +198,7 @@ class Hub:
         await last_steps(
             [
                 ("background", self.background.stop),
+                ("calls", self.core.calling.close),
                 ("log", self.core.log.close),
                 ("bus", self.bus.close),
                 ("companion", self.companion.close),

@@ -9,6 +9,7 @@ from care.payments import PaymentProvider
 from care.policy import Policy
 from care.ports import AttachmentClaims, Clock, FileUrls
 from care.rooms import Draft
+from realtime.calling import Calling
 from realtime.gateway.bus import Bus, Fanout, LocalBus
 from realtime.gateway.connections import Connection, Connections
 from realtime.health import LogMetrics
@@ -27,21 +28,24 @@ from storage.log import MessageLog
 
 
 class ConnectionWatch:
-    """Tells the presence and the delivery of the gateway's connections."""
+    """Tells the presence, the delivery and the calls of the gateway's connections."""
 
-    def __init__(self, presence: PresenceService, delivery: Delivery) -> None:
+    def __init__(self, presence: PresenceService, delivery: Delivery, calling: Calling) -> None:
         self._presence = presence
         self._delivery = delivery
+        self._calling = calling
 
     def opened(self, connection: Connection, *, first: bool) -> None:
         if first:
             self._delivery.came(connection.user)
         self.foreground_changed(connection)
+        self._calling.opened(connection)
 
     def closed(self, connection: Connection, *, last: bool) -> None:
         if last:
             self._delivery.left(connection.user)
         self._presence.gone(connection.caller, connection.id)
+        self._calling.closed(connection)
 
     def foreground_changed(self, connection: Connection) -> None:
         self._presence.seen(connection.caller, connection.id, foreground=connection.foreground)
@@ -60,6 +64,7 @@ class Core:
         provider: PaymentProvider,
         outside: Outside,
         registry: CollectorRegistry,
+        turn_secret: str | None,
     ) -> None:
         kept = stores.consultations
         fanout = Fanout(connections, bus)
@@ -102,6 +107,7 @@ class Core:
         self.presence = PresenceService(
             stores.presence, stores.doctors, kept, fanout, clock, policy.presence
         )
-        kinds = [Timed(kept, self.consultations.run_out)]
+        self.calling = Calling(stores, self.carrier, fanout, clock, policy.calls, turn_secret)
+        kinds = [Timed(kept, self.consultations.run_out), self.calling.timed]
         self.deadlines = Deadlines(kinds, kept.server_time, clock)
-        connections.watch(ConnectionWatch(self.presence, delivery))
+        connections.watch(ConnectionWatch(self.presence, delivery, self.calling))

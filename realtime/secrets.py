@@ -63,6 +63,7 @@ OPTIONAL = frozenset(
     {
         "sms_secret_id",  # Tencent Cloud's SecretId and SecretKey
         "sms_secret_key",
+        "turn_secret",  # coturn's static-auth-secret
         "wechat_pay_api_key",  # APIv3 密钥
         "wechat_pay_key",  # the merchant certificate's private key, PEM
         "wechat_secret",  # the mini-program's app secret

@@ -5,6 +5,8 @@ from care.ports import Clock
 from realtime.secrets import Secrets
 from storage.accounts import AccountStore
 from storage.audit import AuditTrail
+from storage.call_quality import CallQuality
+from storage.calls import Calls
 from storage.consultations import Consultations
 from storage.database import Database
 from storage.demo import DemoMarks
@@ -52,6 +54,8 @@ class Stores:
         self.consultations = Consultations(
             database, self.outbox, self.people, self.doctors, self.files
         )
+        self.calls = Calls(database, self.outbox)
+        self.call_quality = CallQuality(database)
         self.payments = Payments(database, self.outbox)
         self.messages = Messages(database)
         self.read_marks = ReadMarks(database)

@@ -10,6 +10,12 @@ EVENTS = [
     ServerEvent("room:updated", "The room's new snapshot"),
     ServerEvent("presence:changed", "Somebody of an open consultation: `user`, `online`"),
     ServerEvent("consultation:updated", "The consultation, after any change of it or its queue"),
+    ServerEvent("call:incoming", "Somebody calls: `call`, `text` (V1)"),
+    ServerEvent("call:updated", "The call as its party sees it, after any change: `call`"),
+    ServerEvent("call:offer", "The other side's offer: `call`, `from`, `sdp`"),
+    ServerEvent("call:answer", "The other side's answer: `call`, `from`, `sdp`"),
+    ServerEvent("call:candidate", "The other side's candidate: `call`, `from`, `candidate`"),
+    ServerEvent("call:media", "The other side's devices: `call`, `user`, `mic`, `camera` (V7)"),
     ServerEvent("notice:new", "A notice: `id`, `template`, `title`, `values`, `at`, `read`"),
     ServerEvent("session:expiring", "The token ends soon: `expires_at`; answer by session:refresh"),
 ]

@@ -21,6 +21,8 @@ class Limits(Section):
         "message:send": Rate(burst=1500, per_second=300),
         "typing:set": Rate(burst=30, per_second=10),
         "message:search": Rate(burst=20, per_second=5),
+        # one every 5 s, and at each change of the connection
+        "call:stats": Rate(burst=20, per_second=2),
         "call:candidate": Rate(burst=400, per_second=100),
     }
 

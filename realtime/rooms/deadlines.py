@@ -1,8 +1,8 @@
 """The clocks of consultations and calls: what is due is moved on by one conditional write.
 
-Deadlines live with their records, so late ones are found at start. `check_at` is not later than the true deadline, except while
-a process looks: a message moves the deadline without a write, and the clock finds that out when it
-looks. docs/decisions/0009-deadlines-and-clocks.md says which time counts.
+Deadlines live with their records, so late ones are found at start. `check_at` is not later than the
+true deadline, except while a process looks: a message moves the deadline without a write, and the
+clock finds that out when it looks. Which time counts: docs/decisions/0009-deadlines-and-clocks.md.
 """
 
 import asyncio

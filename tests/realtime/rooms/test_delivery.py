@@ -39,6 +39,7 @@ class Sockets:
         skip: str | None = None,
         only: str | None = None,
     ) -> None:
+        assert only is None
         self.heard.append(data["seq"])
         self.pushes.append((users, event, skip))
         self._more.set()

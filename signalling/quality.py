@@ -1,0 +1,41 @@
+"""The quality of calls as both sides measure it (V9)."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Protocol
+
+from care.calls import Report
+from care.ports import Clock
+
+
+class QualityStore(Protocol):
+    """Sums reports up, one row a side of a call; `of` gives each side's sums by its user."""
+
+    async def add(self, call: str, user: str, report: Report, at: datetime) -> None: ...
+
+    async def of(self, call: str) -> Mapping[str, Mapping[str, Any]]: ...
+
+
+class QualityService:
+    def __init__(self, store: QualityStore, clock: Clock) -> None:
+        self._store = store
+        self._clock = clock
+
+    async def report(self, user: str, call: str, report: Report) -> None:
+        await self._store.add(call, user, report, self._clock.now())
+
+    async def of(self, call: str) -> dict[str, Any]:
+        """Tell for each side: how many reports, the last one, the averages and the worst."""
+        return {user: _summed_up(row) for user, row in (await self._store.of(call)).items()}
+
+
+def _summed_up(row: Mapping[str, Any]) -> dict[str, Any]:
+    averages = {
+        name: round(total / row["counts"][name], 3) for name, total in row["totals"].items()
+    }
+    return {
+        "reports": row["reports"],
+        "last": row["last"],
+        "average": averages,
+        "worst": row["worst"],
+    }

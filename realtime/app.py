@@ -114,12 +114,9 @@ class Hub:
             self.settings.policy.accounts, settings.sweep_seconds,
         )  # fmt: skip
         core = self.core
-        self.commands = [
-            *Commands(
-                core.rooms, core.messages, core.consultations, self.connections, self.guard
-            ).table(),
-            *core.calling.commands.table(),
-        ]
+        self.commands = Commands(
+            core.rooms, core.messages, core.consultations, self.connections, self.guard
+        ).table()
         self.connections.watch(metrics)
         metrics.measure_queues(lambda: sum(c.wire.queued_bytes for c in self.connections))
         dispatcher = Dispatcher(self.commands, RateLimiter(settings.limits), metrics)

@@ -206,7 +206,7 @@ def refund_notice(payment: Payment, now: datetime) -> Notify:
         values={
             "service": "问诊费用",
             "amount": f"{payment.amount // 100}.{payment.amount % 100:02d}元",
-            "refunded_at": wire_time(payment.refunded_at or now),
+            "refunded_at": wire_time(now),
             "note": "费用已原路退回，请留意到账通知",
         },
     )
@@ -244,7 +244,8 @@ class NoticeStore(Protocol):
     """Keeps notices, each with the deliveries still to be made; a key is stored once.
 
     `spend` takes one consent for the notice, once however often it is asked; it says whether the
-    notice has one.
+    notice has one. `give_back` returns it while the message is not known to be sent, once for each
+    time it was taken; after a crash between the two a later try sends under the same consent.
     """
 
     async def add(self, notice: Notice) -> bool: ...
@@ -254,6 +255,8 @@ class NoticeStore(Protocol):
     async def note(self, notice_id: str, way: Way, delivered: Delivered) -> None: ...
 
     async def spend(self, notice: Notice) -> bool: ...
+
+    async def give_back(self, notice: Notice) -> None: ...
 
     async def page(
         self, user: str, before: tuple[datetime, str] | None, limit: int

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from pydantic import PositiveInt
 
-from care.record import Record
+from care.record import Record, wire_time
 
 
 class PaymentState(StrEnum):
@@ -39,11 +39,16 @@ class Payment(Record):
     created_at: datetime
     paid_at: datetime | None = None
     refunded_at: datetime | None = None
+    ask_at: datetime | None = None
+    """When its provider is asked for news that didn't come by themselves; None is never."""
+    problem: str | None = None
+    """Why the provider won't give the money back, in its own code: somebody must look into it."""
 
     def to_wire(self) -> dict[str, Any]:
-        return self.model_dump(
+        shown = self.model_dump(
             mode="json", include={"id", "consultation", "provider", "amount", "state"}
         )
+        return shown | {"refunded_at": self.refunded_at and wire_time(self.refunded_at)}
 
 
 class Receipt(Record):
@@ -53,10 +58,25 @@ class Receipt(Record):
     amount: int
 
 
+class RefundNews(Record):
+    """What a provider says of a refund: done, or refused for a reason, or neither yet."""
+
+    out_trade_no: str
+    out_refund_no: str
+    amount: int
+    done: bool
+    problem: str | None = None
+
+
+class Mismatch(Exception):
+    """The provider speaks of a payment or a refund that isn't ours, or of another amount."""
+
+
 class PaymentProvider(Protocol):
     """Takes and gives back money.
 
-    Both calls may be repeated with the same numbers and then have one effect.
+    Every call may be repeated with the same numbers and then has one effect. Each raises
+    Unavailable where a later try may do.
     """
 
     name: str
@@ -65,6 +85,14 @@ class PaymentProvider(Protocol):
         """Announce the payment; answer what the client needs to pay."""
         ...
 
-    async def refund(self, payment: Payment) -> None:
-        """Give the whole amount back under `out_refund_no`. Returns once the provider took it."""
+    async def query(self, payment: Payment) -> Receipt | None:
+        """Ask whether the money came."""
+        ...
+
+    async def close_order(self, payment: Payment) -> None:
+        """Let nobody pay it any more; one that was paid stays paid."""
+        ...
+
+    async def refund(self, payment: Payment) -> RefundNews:
+        """Give the whole amount back under `out_refund_no`, or tell how far that is."""
         ...

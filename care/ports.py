@@ -1,7 +1,7 @@
 """What the use cases need of the world. Each port says what it guarantees, not only its shape."""
 
 from collections.abc import Awaitable, Collection, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Protocol
 
 from care.accounts import Caller
@@ -151,7 +151,10 @@ class OutboxStore(Protocol):
 
 
 class PaymentStore(Protocol):
-    """Keeps payments. `step` and `paid` say whether this very call made the change."""
+    """Keeps payments. `step`, `paid` and `refunded` say whether this very call made the change.
+
+    `claim_ask` gives a payment to nobody else for the lease.
+    """
 
     async def ensure(self, payment: Payment) -> Payment: ...
 
@@ -159,9 +162,23 @@ class PaymentStore(Protocol):
 
     async def of(self, consultation_id: str) -> Payment | None: ...
 
+    async def of_all(self, consultations: Collection[str]) -> Mapping[str, Payment]: ...
+
+    async def numbered(self, out_trade_no: str) -> Payment | None: ...
+
     async def paid(self, payment: Payment, now: datetime) -> bool: ...
 
+    async def refunded(self, payment: Payment, now: datetime) -> bool: ...
+
     async def step(self, payment: Payment, state: PaymentState, **fields: Any) -> bool: ...
+
+    async def claim_ask(
+        self, providers: Collection[str], now: datetime, lease: timedelta
+    ) -> Payment | None: ...
+
+    async def ask_again(
+        self, payment: Payment, at: datetime | None, problem: str | None = None
+    ) -> None: ...
 
 
 class ReadMarkStore(Protocol):

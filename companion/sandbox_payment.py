@@ -5,19 +5,29 @@ from typing import Any
 
 import structlog
 
-from care.payments import Payment, Receipt
+from care.payments import Payment, Receipt, RefundNews
 
 logger = structlog.get_logger(__name__)
 
 
 class SandboxPayments:
     name = "sandbox"
+    bills = None
+    """It keeps no ledger."""
 
     async def prepare(self, payment: Payment) -> Mapping[str, Any]:
         return {"succeed": f"/api/v1/payments/sandbox/{payment.id}/succeed"}
 
-    async def refund(self, payment: Payment) -> None:
-        logger.info("sandbox_refund", payment=payment.id, out_refund_no=payment.out_refund_no)
+    async def close_order(self, payment: Payment) -> None:
+        """Do nothing: only its route lets a sandbox payment succeed."""
+
+    async def refund(self, payment: Payment) -> RefundNews:
+        number = payment.out_refund_no or ""
+        logger.info("sandbox_refund", payment=payment.id, out_refund_no=number)
+        return RefundNews(
+            out_trade_no=payment.out_trade_no, out_refund_no=number, amount=payment.amount,
+            done=True,
+        )  # fmt: skip
 
     async def query(self, _payment: Payment) -> Receipt | None:
         """Say nothing: a sandbox payment succeeds by its route alone."""

@@ -5,7 +5,6 @@ from zoneinfo import ZoneInfo
 from prometheus_client import CollectorRegistry
 
 from care.errors import CareError, Closed, Forbidden
-from care.payments import PaymentProvider
 from care.policy import Policy
 from care.ports import AttachmentClaims, Clock, FileUrls
 from care.rooms import Draft
@@ -20,6 +19,7 @@ from realtime.rooms.deadlines import Deadlines, Timed
 from realtime.rooms.delivery import Delivery
 from realtime.rooms.messages import MessageService
 from realtime.rooms.notices import NoticeService, Outside
+from realtime.rooms.payments import PaymentService
 from realtime.rooms.presence import PresenceService
 from realtime.rooms.rooms import RoomService
 from realtime.rooms.views import MessageViews
@@ -61,7 +61,7 @@ class Core:
         bus: Bus,
         files: FileUrls,
         claims: AttachmentClaims,
-        provider: PaymentProvider,
+        payments: PaymentService,
         outside: Outside,
         registry: CollectorRegistry,
         turn_secret: str | None,
@@ -90,16 +90,17 @@ class Core:
             ZoneInfo(policy.timezone),
         )  # fmt: skip
         self.carrier = Carrier(
-            stores.outbox, kept, self.log, stores.payments, provider, self.notices, fanout, clock
+            stores.outbox, kept, self.log, payments, self.notices, fanout, clock
         )
         self.consultations = ConsultationService(
-            kept, stores.messages, stores.payments, provider, files, clock,
+            kept, stores.messages, stores.payments, payments, files, clock,
             policy.consultations, self.carrier,
         )  # fmt: skip
         self.rooms = RoomService(
             kept, stores.messages, stores.read_marks, stores.presence, views, fanout, policy
         )
         self.carrier.serve(self.consultations, self.rooms.announce)
+        payments.serve(self.consultations, self.carrier)
         self.messages = MessageService(
             self.rooms, kept, self.log, stores.messages, stores.read_marks, claims, views,
             delivery, fanout, clock, policy.messages,

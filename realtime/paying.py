@@ -1,4 +1,4 @@
-"""The way money comes in and goes back: WeChat Pay, or the sandbox."""
+"""The ways money comes in and goes back: WeChat Pay, and the sandbox."""
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPublicKey
@@ -17,12 +17,29 @@ KEY_SECRET, API_SECRET = "wechat_pay_key", "wechat_pay_api_key"
 API_KEY_BYTES = 32
 
 
+Provider = SandboxPayments | WechatPay
+
+
 def join_payments(
     settings: Settings, secrets: Secrets, contacts: Contacts, clock: Clock
-) -> SandboxPayments | WechatPay:
-    """Join the provider that is set. Raises ConfigError for what it still needs."""
-    if settings.payments.provider == "sandbox":
-        return SandboxPayments()
+) -> dict[str, Provider]:
+    """Join the provider that is set, and the others that older payments may have begun with.
+
+    Raises ConfigError for what the one that is set still needs.
+    """
+    chosen, missing = settings.payments.provider, _missing(settings, secrets)
+    if chosen == "wechat" and missing:
+        raise ConfigError(*(f"{name}: missing; payments.provider needs it" for name in missing))
+    providers: dict[str, Provider] = {}
+    if not missing:
+        providers["wechat"] = _wechat(settings, secrets, contacts, clock)
+    if chosen == "sandbox" or settings.demo:
+        providers["sandbox"] = SandboxPayments()
+    return providers
+
+
+def _missing(settings: Settings, secrets: Secrets) -> list[str]:
+    """List what WeChat Pay needs and hasn't got."""
     chosen = settings.payments.wechat
     needed = {
         "wechat.appid": settings.wechat.appid,
@@ -33,9 +50,11 @@ def join_payments(
         KEY_SECRET: secrets.optional.get(KEY_SECRET),
         API_SECRET: secrets.optional.get(API_SECRET),
     }
-    missing = [name for name, value in needed.items() if not value]
-    if missing:
-        raise ConfigError(*(f"{name}: missing; payments.provider needs it" for name in missing))
+    return [name for name, value in needed.items() if not value]
+
+
+def _wechat(settings: Settings, secrets: Secrets, contacts: Contacts, clock: Clock) -> WechatPay:
+    chosen = settings.payments.wechat
     signer = Signer(chosen.mchid, chosen.serial, _merchant_key(secrets), clock)
     verifier = Verifier(_public_keys(settings), clock)
     client = WechatPayClient(chosen.base_url, signer, verifier)

@@ -1,19 +1,20 @@
 """The payments collection: each step is one conditional write from the state it starts in (M1)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
 from pymongo import ASCENDING, DESCENDING, IndexModel
 
-from care.effects import Outgoing, Paid
+from care.effects import Effect, Outgoing, Paid, Updated
+from care.notices import refund_notice
 from care.payments import TABLE, Payment, PaymentState
+from care.reconciliation import Span
 from storage.database import Database, Document, Session
 from storage.outbox import Outbox
 
-LATE = timedelta(hours=2)
-"""So long after its begin money may still come for a closed payment: longer than an order lives."""
-PAGE = 100
+NUMBERS = 5000
+"""Asked for at once: a query is at most 16 MB."""
 
 
 class Payments:
@@ -29,12 +30,19 @@ class Payments:
                 IndexModel([("consultation", ASCENDING)], unique=True),
                 # the provider knows a payment by this number
                 IndexModel([("out_trade_no", ASCENDING)], unique=True),
-                # what the provider is asked for when no notification came
+                # a refund has one number, and no other refund has it
                 IndexModel(
-                    [("provider", ASCENDING), ("state", ASCENDING), ("created_at", ASCENDING)]
+                    [("out_refund_no", ASCENDING)],
+                    unique=True,
+                    partialFilterExpression={"out_refund_no": {"$type": "string"}},
                 ),
+                # what the providers are to be asked about next
+                IndexModel([("ask_at", ASCENDING)]),
                 # the staff's lists by state
                 IndexModel([("state", ASCENDING), ("_id", DESCENDING)]),
+                # a day's money, for the reconciliation
+                IndexModel([("provider", ASCENDING), ("paid_at", ASCENDING)]),
+                IndexModel([("provider", ASCENDING), ("refunded_at", ASCENDING)]),
             ]
         )
 
@@ -68,32 +76,71 @@ class Payments:
         found = self._payments.find(query).sort("_id", DESCENDING).limit(limit)
         return [_from_document(document) async for document in found]
 
+    async def settled_within(self, provider: str, span: Span) -> list[Payment]:
+        """List what was paid or refunded in this time."""
+        within = {"$gte": span.begins, "$lt": span.ends}
+        moved = [{"provider": provider, name: within} for name in ("paid_at", "refunded_at")]
+        return [_from_document(d) async for d in self._payments.find({"$or": moved})]
+
+    async def all_numbered(self, provider: str, numbers: Collection[str]) -> dict[str, Payment]:
+        """Give a provider's payments among these numbers, by number."""
+        listed = list(numbers)
+        named: dict[str, Payment] = {}
+        for begin in range(0, len(listed), NUMBERS):
+            some = {"$in": listed[begin : begin + NUMBERS]}
+            found = self._payments.find({"provider": provider, "out_trade_no": some})
+            named |= {d["out_trade_no"]: _from_document(d) async for d in found}
+        return named
+
     async def numbered(self, out_trade_no: str) -> Payment | None:
         document = await self._payments.find_one({"out_trade_no": out_trade_no})
         return _from_document(document) if document else None
 
-    async def unsettled(self, provider: str, now: datetime, before: datetime) -> list[Payment]:
-        """List begun payments whose money may have come unnoticed, those begun last first."""
-        late = {"$gte": now - LATE, "$lt": before}
-        found = self._payments.find(
-            {
-                "provider": provider,
-                "$or": [
-                    {"state": PaymentState.PENDING.value, "created_at": {"$lt": before}},
-                    {"state": PaymentState.CLOSED.value, "created_at": late},
-                ],
-            }
+    async def of_all(self, consultations: Collection[str]) -> dict[str, Payment]:
+        """Give the payments of these consultations by their ids."""
+        found = self._payments.find({"consultation": {"$in": list(consultations)}})
+        return {d["consultation"]: _from_document(d) async for d in found}
+
+    async def claim_ask(
+        self, providers: Collection[str], now: datetime, lease: timedelta
+    ) -> Payment | None:
+        """Take the payment to be asked about longest; nobody else is given it for the lease."""
+        document = await self._payments.find_one_and_update(
+            {"ask_at": {"$lte": now}, "provider": {"$in": list(providers)}},
+            {"$set": {"ask_at": now + lease}},
+            sort=[("ask_at", ASCENDING)],
         )
-        return [_from_document(d) async for d in found.sort("created_at", -1).limit(PAGE)]
+        return _from_document(document) if document else None
+
+    async def ask_again(
+        self, payment: Payment, at: datetime | None, problem: str | None = None
+    ) -> None:
+        """Ask its provider at this time, or never, unless it moved on meanwhile."""
+        await self._payments.update_one(
+            {"_id": payment.id, "state": payment.state.value},
+            {"$set": {"ask_at": at, "problem": problem}},
+        )
 
     async def paid(self, payment: Payment, now: datetime) -> bool:
         """Note that the money arrived, once; the consultation is told by the outbox."""
-        outgoing = Outgoing(
-            id=f"payment:{payment.id}:paid", effects=(Paid(consultation=payment.consultation),)
-        )
+        told = Paid(consultation=payment.consultation)
+        return await self._move(payment, PaymentState.PAID, [told], paid_at=now)
+
+    async def refunded(self, payment: Payment, now: datetime) -> bool:
+        """Note that the money went back, once; the patient is told by the outbox."""
+        notice = refund_notice(payment, now)
+        shown = Updated(consultation=payment.consultation, doctor=False)
+        return await self._move(payment, PaymentState.REFUNDED, [notice, shown], refunded_at=now)
+
+    async def _move(
+        self, payment: Payment, state: PaymentState, effects: list[Effect], **fields: Any
+    ) -> bool:
+        """Take a step that settles it, with what it causes."""
+        outgoing = Outgoing(id=f"payment:{payment.id}:{state.value}", effects=tuple(effects))
 
         async def work(session: Session) -> bool:
-            moved = await self.step(payment, PaymentState.PAID, session, paid_at=now)
+            settled = {"ask_at": None, "problem": None, **fields}
+            moved = await self.step(payment, state, session, **settled)
             if moved:
                 await self._outbox.add(session, outgoing)
             return moved

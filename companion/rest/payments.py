@@ -8,12 +8,11 @@ import structlog
 from aiohttp import web
 
 from care.errors import Forbidden
-from care.payments import Receipt
+from care.payments import Mismatch, Receipt, RefundNews
 from care.ports import PaymentStore
 from companion.rest.kernel import Call, Route
 from companion.wechat_pay.signing import Forged
-from realtime.rooms.carrier import Carrier
-from realtime.rooms.payments import Mismatch, PaymentService
+from realtime.rooms.payments import PaymentService
 
 log = structlog.get_logger(__name__)
 
@@ -23,7 +22,7 @@ class Reader(Protocol):
 
     name: str
 
-    def read(self, headers: Mapping[str, str], body: bytes) -> Receipt | None: ...
+    def read(self, headers: Mapping[str, str], body: bytes) -> Receipt | RefundNews | None: ...
 
 
 class NotificationRoutes:
@@ -33,15 +32,17 @@ class NotificationRoutes:
 
     def routes(self) -> list[Route]:
         path = f"/payments/{self._reader.name}/notify"
-        says = "Take the provider's word that money arrived"
+        says = "Take the provider's word that money arrived, or went back"
         return [Route("POST", path, self.notify, public=True, summary=says, tag="payments")]
 
     async def notify(self, call: Call) -> web.Response | None:
         """Answer 204 once it is noted; whatever else comes, the provider tells again later."""
         try:
-            receipt = self._reader.read(call.request.headers, await call.request.read())
-            if receipt is not None:
-                await self._payments.arrived(receipt)
+            match self._reader.read(call.request.headers, await call.request.read()):
+                case Receipt() as receipt:
+                    await self._payments.arrived(self._reader.name, receipt)
+                case RefundNews() as news:
+                    await self._payments.refund_told(self._reader.name, news)
         except Forged as failure:
             log.warning("payment_notification_forged", why=str(failure))
             return _fail(401, "签名或内容有误")
@@ -56,9 +57,9 @@ def _fail(status: int, message: str) -> web.Response:
 
 
 class SandboxPaymentRoutes:
-    def __init__(self, payments: PaymentStore, carrier: Carrier) -> None:
+    def __init__(self, store: PaymentStore, payments: PaymentService) -> None:
+        self._store = store
         self._payments = payments
-        self._carrier = carrier
 
     def routes(self) -> list[Route]:
         path = "/payments/sandbox/{payment}/succeed"
@@ -67,9 +68,9 @@ class SandboxPaymentRoutes:
 
     async def succeed(self, call: Call) -> Any:
         """Note the money's arrival; asking again changes nothing."""
-        payment = await self._payments.get(call.path["payment"])
+        payment = await self._store.get(call.path["payment"])
         if payment is None or payment.provider != "sandbox":
             raise Forbidden
-        await self._carrier.settle_paid(payment)
-        settled = await self._payments.get(payment.id)
+        await self._payments.settle_paid(payment)
+        settled = await self._store.get(payment.id)
         return {"payment": settled.to_wire() if settled else None}

@@ -8,7 +8,8 @@ import structlog
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from care.errors import BadRequest, Unavailable
-from care.payments import Payment, Receipt
+from care.payments import Payment, Receipt, RefundNews
+from companion.wechat_pay.bill import WechatBills
 from companion.wechat_pay.client import Refused, WechatPayClient
 from companion.wechat_pay.signing import Forged, Signer, Verifier, decrypt
 
@@ -36,6 +37,7 @@ class _Amount(_Said):
 
 class _RefundAmount(_Said):
     refund: int
+    currency: str = CURRENCY
 
 
 class _Transaction(_Said):
@@ -47,8 +49,19 @@ class _Transaction(_Said):
 
 
 class _Refund(_Said):
+    out_trade_no: str
     out_refund_no: str
     status: str
+    amount: _RefundAmount
+
+
+class _RefundEnd(_Said):
+    """What a notification says of a refund; it names the state otherwise than an answer does."""
+
+    mchid: str
+    out_trade_no: str
+    out_refund_no: str
+    refund_status: str
     amount: _RefundAmount
 
 
@@ -89,6 +102,7 @@ class WechatPay:
         self._verifier = verifier
         self._openid = openid
         self._order_time = timedelta(seconds=order_seconds)
+        self.bills = WechatBills(client)
 
     async def prepare(self, payment: Payment) -> Mapping[str, Any]:
         """Announce the order; give what `wx.requestPayment` takes. Raises BadRequest, Unavailable.
@@ -125,25 +139,22 @@ class WechatPay:
             "paySign": self._signer.sign(self._appid, stamp, nonce, package),
         }
 
-    async def refund(self, payment: Payment) -> None:
-        """Ask for the refund under its number; asking again is how its end is learnt.
-
-        Returns when the money is on its way back to the payer. Raises Unavailable while WeChat Pay
-        is at it or away, Refused when somebody must look into it.
-        """
+    async def refund(self, payment: Payment) -> RefundNews:
+        """Ask for the refund under its number; asking again is how its end is learnt."""
         request = {
             "out_trade_no": payment.out_trade_no,
             "out_refund_no": payment.out_refund_no,
+            "notify_url": self._notify_url,
             "amount": {"refund": payment.amount, "total": payment.amount, "currency": CURRENCY},
         }
-        refund = _read(_Refund, await self._client.post(REFUNDS, request))
-        asked = (payment.out_refund_no, payment.amount)
-        if (refund.out_refund_no, refund.amount.refund) != asked:
-            raise Refused("OTHER_REFUND")
-        if refund.status == "PROCESSING":
-            raise Unavailable
-        if refund.status != "SUCCESS":
-            raise Refused(refund.status)
+        try:
+            refund = _read(_Refund, await self._client.post(REFUNDS, request))
+        except Refused as refusal:
+            return RefundNews(
+                out_trade_no=payment.out_trade_no, out_refund_no=payment.out_refund_no or "",
+                amount=payment.amount, done=False, problem=refusal.code,
+            )  # fmt: skip
+        return _news(refund.out_trade_no, refund.out_refund_no, refund.amount, refund.status)
 
     async def query(self, payment: Payment) -> Receipt | None:
         """Ask whether the money came, for a notification that didn't. Raises Unavailable."""
@@ -172,20 +183,29 @@ class WechatPay:
     async def close(self) -> None:
         await self._client.close()
 
-    def read(self, headers: Mapping[str, str], body: bytes) -> Receipt | None:
-        """Read a notification; None for one that says nothing of arrived money. Raises Forged."""
+    def read(self, headers: Mapping[str, str], body: bytes) -> Receipt | RefundNews | None:
+        """Read a notification; None for one that tells nothing of money. Raises Forged."""
         self._verifier.check(headers, body)
         try:
             notification = _Notification.model_validate_json(body)
-            if notification.event_type != "TRANSACTION.SUCCESS":
-                return None
-            resource = notification.resource
-            clear = decrypt(
-                self._api_key, resource.nonce, resource.associated_data, resource.ciphertext
-            )
-            return self._receipt(_Transaction.model_validate_json(clear))
+            if notification.event_type == "TRANSACTION.SUCCESS":
+                return self._receipt(self._open(_Transaction, notification.resource))
+            if notification.event_type.startswith("REFUND."):
+                return self._refund_end(self._open(_RefundEnd, notification.resource))
         except ValidationError:
             raise Forged("malformed") from None
+        return None
+
+    def _open(self, model: type[Said], resource: _Resource) -> Said:
+        clear = decrypt(
+            self._api_key, resource.nonce, resource.associated_data, resource.ciphertext
+        )
+        return model.model_validate_json(clear)
+
+    def _refund_end(self, end: _RefundEnd) -> RefundNews:
+        if end.mchid != self._signer.mchid:
+            raise Forged("another merchant")
+        return _news(end.out_trade_no, end.out_refund_no, end.amount, end.refund_status)
 
     def _receipt(self, transaction: _Transaction) -> Receipt | None:
         if (transaction.mchid, transaction.appid) != (self._signer.mchid, self._appid):
@@ -196,6 +216,18 @@ class WechatPay:
         if transaction.amount.currency != CURRENCY:
             raise Forged("another currency")
         return Receipt(out_trade_no=transaction.out_trade_no, amount=transaction.amount.total)
+
+
+def _news(trade: str, number: str, amount: _RefundAmount, status: str) -> RefundNews:
+    if amount.currency != CURRENCY:
+        raise Forged("another currency")
+    return RefundNews(
+        out_trade_no=trade,
+        out_refund_no=number,
+        amount=amount.refund,
+        done=status == "SUCCESS",
+        problem=None if status in {"SUCCESS", "PROCESSING"} else status,
+    )
 
 
 def _read(model: type[Said], answer: Mapping[str, Any]) -> Said:

@@ -6,23 +6,15 @@ from typing import Any
 
 import structlog
 
-from care.consultation import Consultation, State
+from care.consultation import Consultation
 from care.effects import Effect, Line, Outgoing, Paid, QueueMoved, Settle, Updated
-from care.errors import Conflict
-from care.notices import Deliver, Notify, refund_notice
-from care.payments import Payment, PaymentProvider, PaymentState
-from care.ports import (
-    Channel,
-    Clock,
-    ConsultationStore,
-    Log,
-    OutboxStore,
-    PaymentStore,
-)
+from care.notices import Deliver, Notify
+from care.ports import Channel, Clock, ConsultationStore, Log, OutboxStore
 from care.record import Record, new_id
 from care.rooms import SYSTEM, Draft, Fence
 from realtime.rooms.consultations import ConsultationService
 from realtime.rooms.notices import NoticeService
+from realtime.rooms.payments import PaymentService
 
 logger = structlog.get_logger(__name__)
 
@@ -39,8 +31,7 @@ class Carrier:
         outbox: OutboxStore,
         store: ConsultationStore,
         log: Log,
-        payments: PaymentStore,
-        provider: PaymentProvider,
+        payments: PaymentService,
         notices: NoticeService,
         channel: Channel,
         clock: Clock,
@@ -48,9 +39,6 @@ class Carrier:
         self._outbox = outbox
         self._store = store
         self._log = log
-        self._payments = payments
-        self._provider = provider
-        self._notices = notices
         self._channel = channel
         self._clock = clock
         self._consultations: ConsultationService | None = None
@@ -61,8 +49,8 @@ class Carrier:
             QueueMoved: self._queue_moved,
             Notify: notices.notify,
             Deliver: notices.deliver,
-            Settle: self._settle,
-            Paid: self._paid,
+            Settle: payments.settle,
+            Paid: payments.paid,
         }
 
     def serve(
@@ -80,12 +68,6 @@ class Carrier:
             await self._carry(await self._outbox.claim_own(outgoing_id))
         except Exception:
             logger.exception("effects_postponed", outgoing=outgoing_id)
-
-    async def settle_paid(self, payment: Payment) -> None:
-        """Take note of arrived money, and of all that follows, once however often it is told."""
-        if payment.state in {PaymentState.PENDING, PaymentState.CLOSED}:
-            await self._payments.paid(payment, self._clock.now())
-            await self.carry_out(f"payment:{payment.id}:paid")
 
     async def run(self) -> None:
         """Perform what is due and nobody's, for as long as the process runs."""
@@ -164,38 +146,6 @@ class Carrier:
 
     async def _show(self, c: Consultation, viewer: str) -> Mapping[str, Any]:
         return await self._service().show(c, viewer)
-
-    async def _paid(self, effect: Paid) -> None:
-        """Open the consultation, or give the money back when it closed in the meantime."""
-        try:
-            await self._service().paid(effect.consultation)
-        except Conflict:
-            c = await self._store.get(effect.consultation)
-            if c is not None and not c.open:
-                await self._settle(Settle(consultation=c.id, refund=c.state is not State.ENDED))
-
-    async def _settle(self, effect: Settle) -> None:
-        payment = await self._payments.of(effect.consultation)
-        if payment is None or await self._payments.step(payment, PaymentState.CLOSED):
-            return
-        # not pending: read again what it is, for the money may have come since
-        payment = await self._payments.of(effect.consultation)
-        if payment is not None and effect.refund:
-            await self._refund(payment)
-
-    async def _refund(self, payment: Payment) -> None:
-        """Give the money back under one number, however often this is tried (M2)."""
-        if payment.state is PaymentState.PAID:
-            number = f"R{payment.out_trade_no}"
-            await self._payments.step(payment, PaymentState.REFUNDING, out_refund_no=number)
-            payment = payment.changed(state=PaymentState.REFUNDING, out_refund_no=number)
-        if payment.state is PaymentState.REFUNDING:
-            await self._provider.refund(payment)
-            await self._payments.step(payment, PaymentState.REFUNDED, refunded_at=self._clock.now())
-            payment = payment.changed(state=PaymentState.REFUNDED)
-        if payment.state is PaymentState.REFUNDED:
-            # again after a crash between the two: the notice has a key
-            await self._notices.notify(refund_notice(payment, self._clock.now()))
 
     def _service(self) -> ConsultationService:
         if self._consultations is None:

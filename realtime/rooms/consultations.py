@@ -16,10 +16,9 @@ from care.consultation import (
 )
 from care.effects import caused_by
 from care.errors import Conflict, Forbidden
-from care.payments import Payment, PaymentProvider
+from care.payments import Payment
 from care.policy import ConsultationPolicy
 from care.ports import Clock, ConsultationStore, FileUrls, LogReader, PaymentStore
-from care.record import new_id
 from care.rooms import Activity
 from care.wording import closed
 from realtime.rooms.views import consultation_view
@@ -36,13 +35,19 @@ class Carrier(Protocol):
     async def carry_out(self, outgoing_id: str) -> None: ...
 
 
+class Money(Protocol):
+    """Begins a consultation's payment: what of it is stored, and what the client needs to pay."""
+
+    async def begin(self, c: Consultation) -> tuple[Payment, Mapping[str, Any]]: ...
+
+
 class ConsultationService:
     def __init__(
         self,
         store: ConsultationStore,
         log: LogReader,
         payments: PaymentStore,
-        provider: PaymentProvider,
+        money: Money,
         files: FileUrls,
         clock: Clock,
         policy: ConsultationPolicy,
@@ -51,7 +56,7 @@ class ConsultationService:
         self._store = store
         self._log = log
         self._payments = payments
-        self._provider = provider
+        self._money = money
         self._files = files
         self._clock = clock
         self._policy = policy
@@ -174,18 +179,7 @@ class ConsultationService:
             raise Forbidden
         if c.state is not State.AWAITING_PAYMENT:
             raise Conflict
-        now = self._clock.now()
-        payment = Payment(
-            id=new_id(now),
-            consultation=c.id,
-            payer=c.patient,
-            provider=self._provider.name,
-            out_trade_no=c.order_no,
-            amount=c.price,
-            created_at=now,
-        )
-        stored = await self._payments.ensure(payment)
-        return stored, await self._provider.prepare(stored)
+        return await self._money.begin(c)
 
     async def show(self, consultation: Consultation, viewer: str) -> dict[str, Any]:
         return (await self.show_all([consultation], viewer))[0]
@@ -193,9 +187,13 @@ class ConsultationService:
     async def show_all(self, found: list[Consultation], viewer: str) -> list[dict[str, Any]]:
         """Show consultations with their clocks, whose turn it is, and the place in the queue."""
         activity = await self._log.activity([c.room for c in found]) if found else {}
+        paid_for = [c.id for c in found if c.price and viewer == c.patient]
+        payments = await self._payments.of_all(paid_for) if paid_for else {}
         views = []
         for c in found:
             view = consultation_view(c, activity[c.room], self._policy, self._files, viewer)
+            payment = payments.get(c.id)
+            view["payment"] = payment and payment.to_wire()
             if c.state is State.AWAITING_DOCTOR and c.waiting_since:
                 waited = (self._clock.now() - c.waiting_since).total_seconds()
                 position = await self._store.ahead(c) + 1

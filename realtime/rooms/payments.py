@@ -1,62 +1,174 @@
-"""Money that arrived: by the provider's word, or by our asking when its word is missing (M1)."""
+"""Money: it arrives by the provider's word or our asking, and goes back under one number (M1, M2).
+
+What the provider is to be asked about, and when, stands with each payment: a process that was down
+for a week asks for what it missed.
+"""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import Protocol
+from typing import Any, Protocol
 
 import structlog
 
-from care.payments import Payment, Receipt
-from care.ports import Clock
+from care.consultation import Consultation, State
+from care.effects import Paid, Settle
+from care.errors import Conflict, Unavailable
+from care.payments import (
+    Mismatch,
+    Payment,
+    PaymentProvider,
+    PaymentState,
+    Receipt,
+    RefundNews,
+)
+from care.ports import Clock, ConsultationStore, PaymentStore
+from care.record import new_id
 
 ASK_AFTER = timedelta(seconds=60)
 """A notification comes within seconds; one that hasn't by then may never come."""
+AGAIN = 0.25
+"""The next question comes after this part of the payment's age: often at first, then rarely."""
+PROBLEM_AGAIN = timedelta(hours=1)
+"""A refused refund is asked for again so often: the merchant's balance may have been filled up."""
 
 logger = structlog.get_logger(__name__)
 
 
-class Store(Protocol):
-    async def numbered(self, out_trade_no: str) -> Payment | None: ...
+class Moves(Protocol):
+    """Moves the consultation whose money came. Raises Conflict when it closed before."""
 
-    async def unsettled(self, provider: str, now: datetime, before: datetime) -> list[Payment]: ...
-
-
-class Asked(Protocol):
-    """A provider that can be asked for a payment."""
-
-    name: str
-
-    async def query(self, payment: Payment) -> Receipt | None: ...
+    async def paid(self, consultation_id: str) -> Consultation: ...
 
 
-class Mismatch(Exception):
-    """The provider speaks of a payment we didn't ask for, or of another amount."""
+class Carrier(Protocol):
+    """Carries a stored change's effects out, now if possible."""
+
+    async def carry_out(self, outgoing_id: str) -> None: ...
 
 
 class PaymentService:
     def __init__(
         self,
-        store: Store,
-        provider: Asked,
-        settle_paid: Callable[[Payment], Awaitable[None]],
+        store: PaymentStore,
+        consultations: ConsultationStore,
+        providers: Mapping[str, PaymentProvider],
+        current: str,
         clock: Clock,
         ask_seconds: float,
     ) -> None:
         self._store = store
-        self._provider = provider
-        self._settle_paid = settle_paid
+        self._consultations = consultations
+        self._providers = providers
+        self._current = current
         self._clock = clock
         self._ask_seconds = ask_seconds
+        self._moves: Moves | None = None
+        self._carrier: Carrier | None = None
 
-    async def arrived(self, receipt: Receipt) -> None:
+    def serve(self, moves: Moves, carrier: Carrier) -> None:
+        """Join the services that themselves need this one."""
+        self._moves = moves
+        self._carrier = carrier
+
+    async def begin(self, c: Consultation) -> tuple[Payment, Mapping[str, Any]]:
+        """Begin its payment, or go on with the one begun; answer what the client needs to pay."""
+        now = self._clock.now()
+        payment = Payment(
+            id=new_id(now),
+            consultation=c.id,
+            payer=c.patient,
+            provider=self._current,
+            out_trade_no=c.order_no,
+            amount=c.price,
+            created_at=now,
+            ask_at=now + ASK_AFTER,
+        )
+        stored = await self._store.ensure(payment)
+        return stored, await self._provider(stored).prepare(stored)
+
+    async def arrived(self, provider: str, receipt: Receipt) -> None:
         """Take note of money, once however often it is told. Raises Mismatch."""
         payment = await self._store.numbered(receipt.out_trade_no)
         asked = payment and (payment.provider, payment.amount)
-        if payment is None or asked != (self._provider.name, receipt.amount):
-            logger.error("payment_mismatch", payment=payment.id if payment else None)
+        if payment is None or asked != (provider, receipt.amount):
+            logger.error("payment_mismatch", payment=payment and payment.id)
             raise Mismatch
-        await self._settle_paid(payment)
+        await self.settle_paid(payment)
+
+    async def settle_paid(self, payment: Payment) -> None:
+        """Let what follows from arrived money follow, once."""
+        if await self._store.paid(payment, self._clock.now()):
+            await self._carry(f"payment:{payment.id}:paid")
+
+    async def paid(self, effect: Paid) -> None:
+        """Open the consultation, or give the money back when it closed in the meantime."""
+        if self._moves is None:
+            raise RuntimeError("PaymentService.serve must be called before money moves")
+        try:
+            await self._moves.paid(effect.consultation)
+        except Conflict:
+            c = await self._consultations.get(effect.consultation)
+            if c is not None and not c.open:
+                await self.settle(Settle(consultation=c.id, refund=c.state is not State.ENDED))
+
+    async def settle(self, effect: Settle) -> None:
+        """Bring the payment in line with its consultation's end: close it, or give it back."""
+        payment = await self._store.of(effect.consultation)
+        if payment is None:
+            return
+        now = self._clock.now()
+        await self._store.step(payment, PaymentState.CLOSED, ask_at=now)
+        if effect.refund:
+            await self._begin_refund(payment, now)
+        await self._try(payment.id)
+
+    async def give_back(self, payment: Payment) -> None:
+        """Give back what was paid, also for a regular end, or try again. Raises Conflict."""
+        moved = await self._begin_refund(payment, self._clock.now())
+        if not moved and payment.state is not PaymentState.REFUNDING:
+            raise Conflict("该笔款项不能退还")
+        await self._try(payment.id)
+
+    async def _begin_refund(self, payment: Payment, now: datetime) -> bool:
+        """Name the refund's one number; whoever asks, and however often, asks under it (M2)."""
+        number = f"R{payment.out_trade_no}"
+        return await self._store.step(
+            payment, PaymentState.REFUNDING, out_refund_no=number, ask_at=now
+        )
+
+    async def _try(self, payment_id: str) -> None:
+        """Tell the provider now; where that fails, the asking goes on until it doesn't."""
+        # what it is now, for money may have come, or gone back, since it was read
+        payment = await self._store.get(payment_id)
+        if payment is not None and payment.ask_at is not None:
+            try:
+                await self._ask(payment)
+            except Unavailable:
+                logger.warning("payment_asked_later", payment=payment.id)
+
+    async def refund_told(self, provider: str, news: RefundNews) -> None:
+        """Take note of a refund's end, once however often it is told. Raises Mismatch."""
+        payment = await self._store.numbered(news.out_trade_no)
+        if payment is None or payment.provider != provider:
+            logger.error("refund_mismatch", payment=payment and payment.id)
+            raise Mismatch
+        await self._note(payment, news)
+
+    async def _note(self, payment: Payment, news: RefundNews) -> None:
+        told = (news.out_trade_no, news.out_refund_no, news.amount)
+        if told != (payment.out_trade_no, payment.out_refund_no, payment.amount):
+            logger.error("refund_mismatch", payment=payment.id)
+            raise Mismatch
+        now = self._clock.now()
+        if news.done:
+            if await self._store.refunded(payment, now):
+                await self._carry(f"payment:{payment.id}:refunded")
+            return
+        if news.problem:
+            logger.error("refund_refused", payment=payment.id, problem=news.problem)
+        ask_at = now + PROBLEM_AGAIN if news.problem else _later(payment, now)
+        await self._store.ask_again(payment, ask_at, problem=news.problem)
 
     async def run(self) -> None:
         """Ask for what no notification told, for as long as the process runs."""
@@ -68,11 +180,42 @@ class PaymentService:
                 logger.exception("payments_not_asked")
 
     async def ask_for_missing(self) -> None:
-        """Ask for each unsettled payment; one that can't be asked holds up no other."""
-        now = self._clock.now()
-        for payment in await self._store.unsettled(self._provider.name, now, now - ASK_AFTER):
+        """Ask for each payment that is due; one that can't be asked holds up no other."""
+        names = list(self._providers)
+        while payment := await self._store.claim_ask(names, self._clock.now(), ASK_AFTER):
             try:
-                if receipt := await self._provider.query(payment):
-                    await self.arrived(receipt)
+                await self._ask(payment)
             except Exception:
                 logger.exception("payment_not_asked", payment=payment.id)
+
+    async def _ask(self, payment: Payment) -> None:
+        """Ask about its order or its refund. Raises Unavailable."""
+        provider, now = self._provider(payment), self._clock.now()
+        if payment.state is PaymentState.REFUNDING:
+            await self._note(payment, await provider.refund(payment))
+            return
+        closed = payment.state is PaymentState.CLOSED
+        if closed:
+            await provider.close_order(payment)
+        if receipt := await provider.query(payment):
+            await self.arrived(payment.provider, receipt)
+        else:
+            # for an order that is closed there too, no money can come any more
+            await self._store.ask_again(payment, None if closed else _later(payment, now))
+
+    def _provider(self, payment: Payment) -> PaymentProvider:
+        """Give the one that the payment began with. Raises Unavailable where it is not set up."""
+        provider = self._providers.get(payment.provider)
+        if provider is None:
+            logger.error("payment_provider_missing", payment=payment.id, provider=payment.provider)
+            raise Unavailable
+        return provider
+
+    async def _carry(self, outgoing_id: str) -> None:
+        if self._carrier is None:
+            raise RuntimeError("PaymentService.serve must be called before money moves")
+        await self._carrier.carry_out(outgoing_id)
+
+
+def _later(payment: Payment, now: datetime) -> datetime:
+    return now + max(ASK_AFTER, (now - payment.created_at) * AGAIN)

@@ -53,7 +53,26 @@ class WechatPay:
         self, number: str, event: str = "TRANSACTION.SUCCESS", /, **changes: Any
     ) -> tuple[dict[str, str], bytes]:
         """Give the headers and the body that tell of a payment, `changes` in its resource."""
-        resource = json.dumps(self._transaction(number) | changes).encode()
+        return self._seal(event, self._transaction(number) | changes)
+
+    def refund_notification(self, number: str, /, **changes: Any) -> tuple[dict[str, str], bytes]:
+        """Give the headers and the body that tell how the refund of this number ended."""
+        refund = self.refunds[number]
+        told = {
+            "mchid": MCHID,
+            "out_trade_no": refund["out_trade_no"],
+            "out_refund_no": number,
+            "refund_status": refund["status"],
+            "amount": {"total": refund["amount"]["total"], "refund": refund["amount"]["refund"]},
+        }
+        return self._seal(f"REFUND.{refund['status']}", told | changes)
+
+    def end_refund(self, number: str, status: str = "SUCCESS") -> None:
+        """Let a refund that was under way end."""
+        self.refunds[number]["status"] = status
+
+    def _seal(self, event: str, told: dict[str, Any]) -> tuple[dict[str, str], bytes]:
+        resource = json.dumps(told).encode()
         nonce = secrets.token_hex(6)
         sealed = AESGCM(API_KEY).encrypt(nonce.encode(), resource, b"transaction")
         return self.sign(
@@ -161,8 +180,8 @@ class WechatPay:
         number = body["out_refund_no"]
         if number not in self.refunds and given:
             return 400, {"code": "INVALID_REQUEST", "message": "订单已全额退款"}
-        refund = self.refunds.setdefault(number, body)
-        return 200, {**refund, "status": self.refund_status}
+        refund = self.refunds.setdefault(number, {**body, "status": self.refund_status})
+        return 200, refund
 
 
 @asynccontextmanager

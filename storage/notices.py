@@ -86,6 +86,21 @@ class Notices:
 
         return await self._run(work)
 
+    async def give_back(self, notice: Notice) -> None:
+        """Return the consent of a message that did not go, once; a later try takes one again."""
+        way = f"deliveries.{Way.WECHAT.value}"
+
+        async def work(session: Session) -> None:
+            freed = await self._notices.update_one(
+                {"_id": notice.id, way: Delivered.SENDING.value},
+                {"$unset": {way: ""}},
+                session=session,
+            )
+            if freed.modified_count:
+                await self._consents.put_back(session, notice.user, notice.template)
+
+        await self._run(work)
+
     async def page(
         self, user: str, before: tuple[datetime, str] | None, limit: int
     ) -> list[Notice]:

@@ -40,6 +40,12 @@ class Consents:
         )
         return bool(result.modified_count)
 
+    async def put_back(self, session: Session, user: str, template: str) -> None:
+        """Return one consent that was taken."""
+        await self._subscriptions.update_one(
+            {"user": user, "template": template}, {"$inc": {"left": 1}}, session=session
+        )
+
     async def clear(self, user: str, template: str) -> None:
         """Believe WeChat: there is none left."""
         await self._subscriptions.update_one(

@@ -119,7 +119,11 @@ class NoticeService:
     async def _send(
         self, notice: Notice, openid: str, template_id: str, *, urgent: bool
     ) -> Delivered:
-        """Hand the message to WeChat. What a later try may mend is raised, unless it is urgent."""
+        """Hand the message to WeChat. What a later try may mend is raised, unless it is urgent.
+
+        A failure gives the consent back, also where WeChat may have sent and its answer was lost:
+        a ledger one too high costs a refused call, which sets it right, one too low a message.
+        """
         data = message_data(TEMPLATES[notice.template], notice.values)
         try:
             await self._outside.wechat.send(openid, template_id, PAGE, data)
@@ -127,8 +131,10 @@ class NoticeService:
             await self._consents.clear(notice.user, notice.template)
             return Delivered.NO_CONSENT
         except InvalidUser:
+            await self._notices.give_back(notice)
             return Delivered.REFUSED
         except CareError:
+            await self._notices.give_back(notice)
             if not urgent:
                 raise
             return Delivered.FAILED

@@ -61,3 +61,25 @@ async def test_a_key_is_kept_once(database: Database) -> None:
         False, False, False, False, True,
     ]  # fmt: skip
     assert await notices.unread("p1") == 1
+
+
+async def test_a_consent_is_given_back_once_and_can_be_spent_again(database: Database) -> None:
+    notices, consents = await stores(database)
+    theirs, _ = await stores(database)
+    await consents.add("p1", TEMPLATE, 2)
+    notice = await told(notices, "n1")
+    assert await notices.spend(notice)
+    await asyncio.gather(*(each.give_back(notice) for each in (notices, theirs) for _ in range(5)))
+    assert await consents.left("p1") == {TEMPLATE: 2}
+    assert await notices.spend(notice)
+    assert await consents.left("p1") == {TEMPLATE: 1}
+
+
+async def test_what_was_sent_gives_no_consent_back(database: Database) -> None:
+    notices, consents = await stores(database)
+    await consents.add("p1", TEMPLATE, 1)
+    notice = await told(notices, "n1")
+    await notices.spend(notice)
+    await notices.note(notice.id, Way.WECHAT, Delivered.SENT)
+    await notices.give_back(notice)
+    assert await consents.left("p1") == {TEMPLATE: 0}

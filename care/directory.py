@@ -82,6 +82,14 @@ class Doctor(Record):
         return self.online_until is not None and self.online_until > now
 
 
+class Practice(Record):
+    """Where a new doctor stands in the directory. He offers text consultations, free of charge."""
+
+    title: Title
+    hospital: str
+    department: str
+
+
 class Search(Record):
     """What to look for; what is None is left open."""
 

@@ -6,15 +6,23 @@ from typing import Any, Protocol
 from care.accounts import Account, Caller, Role
 from care.audit import Entry, Inspection
 from care.consultation import Consultation, Search
+from care.directory import Practice
 from care.effects import DeadLetter
-from care.errors import Forbidden
+from care.errors import Conflict, Forbidden
 from care.payments import Payment, PaymentState
-from companion.accounts import Accounts
+from companion.staff import Staff
 from realtime.rooms.consultations import ConsultationService
 
 SEARCH = "search"
 EVERYBODY = "hospital"
 """The subject of a look at what belongs to no patient."""
+
+NOTHING_TO_REFUND: Mapping[PaymentState, str] = {
+    PaymentState.PENDING: "订单尚未支付，没有可退的费用",
+    PaymentState.CLOSED: "订单未支付，已关闭，没有可退的费用",
+    PaymentState.REFUNDING: "费用正在退回，请勿重复操作",
+    PaymentState.REFUNDED: "费用已经退回，请勿重复操作",
+}
 
 BELOW_ADMIN = frozenset({Role.DOCTOR, Role.PHARMACIST})
 
@@ -38,7 +46,15 @@ class PaymentSearch(Protocol):
         self, states: Sequence[PaymentState] | None, before: str | None, limit: int
     ) -> list[Payment]: ...
 
+    async def get(self, payment_id: str) -> Payment | None: ...
+
     async def of(self, consultation_id: str) -> Payment | None: ...
+
+
+class Refunds(Protocol):
+    """Gives the whole of a payment back under its one number. Raises Conflict for an unpaid one."""
+
+    async def give_back(self, payment: Payment) -> None: ...
 
 
 class DeadLetters(Protocol):
@@ -59,17 +75,19 @@ class OperatorService:
         consultations: ConsultationSearch,
         moves: ConsultationService,
         payments: PaymentSearch,
+        refunds: Refunds,
         dead_letters: DeadLetters,
         found: AccountSearch,
-        accounts: Accounts,
+        staff: Staff,
         audit: Inspection,
     ) -> None:
         self._consultations = consultations
         self._moves = moves
         self._payments = payments
+        self._refunds = refunds
         self._dead_letters = dead_letters
         self._found = found
-        self._accounts = accounts
+        self._staff = staff
         self._audit = audit
 
     async def search(
@@ -109,6 +127,20 @@ class OperatorService:
         )
         return found
 
+    async def refund(self, caller: Caller, payment_id: str, reason: str) -> Payment:
+        """Give back what was paid for a consultation that is over. Raises Conflict."""
+        payment = await self._payments.get(payment_id)
+        if payment is None:
+            raise Forbidden
+        consultation = await self._one(payment.consultation)
+        await self._note(caller, "payment_refunded", consultation, reason)
+        if consultation.open:
+            raise Conflict("问诊尚未结束，请取消问诊，费用会随之退回")
+        if payment.state in NOTHING_TO_REFUND:
+            raise Conflict(NOTHING_TO_REFUND[payment.state])
+        await self._refunds.give_back(payment)
+        return await self._payments.get(payment_id) or payment
+
     async def deadlines(self, caller: Caller, limit: int) -> list[Consultation]:
         """List the open ones by the time at which the clock looks at them next."""
         found = await self._consultations.running(limit)
@@ -140,7 +172,13 @@ class OperatorService:
         return account
 
     async def create_staff(
-        self, caller: Caller, role: Role, phone: str, name: str, password: str
+        self,
+        caller: Caller,
+        role: Role,
+        phone: str,
+        name: str,
+        password: str,
+        practice: Practice | None,
     ) -> str:
         """Make an account of the staff (A11): whom an operator makes is no operator.
 
@@ -148,8 +186,8 @@ class OperatorService:
         """
         if caller.role is not Role.ADMIN and role not in BELOW_ADMIN:
             raise Forbidden
-        return await self._accounts.create_staff(
-            role, phone, name, password, by=caller.user, must_change_password=True
+        return await self._staff.create(
+            role, phone, name, password, practice, by=caller.user, must_change_password=True
         )
 
     async def trail(

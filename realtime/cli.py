@@ -15,7 +15,7 @@ import typer
 import uvloop
 
 from care.accounts import Role
-from care.directory import Title
+from care.directory import Practice, Title
 from care.errors import BadRequest, CareError
 from realtime import logs
 from realtime.load_data import LoadError
@@ -116,7 +116,7 @@ def create_account(
     if role is Role.DOCTOR:
         if not (hospital and department):
             fail("A doctor needs --hospital and --department.", EXIT_CONFIG)
-        practice = operations.Practice(title, hospital, department)
+        practice = Practice(title=title, hospital=hospital, department=department)
     settings = load_settings(config_file, given(data=data))
     logs.configure(settings.log)
     password = read_password(password_file)

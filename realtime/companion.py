@@ -23,6 +23,7 @@ from companion.rest.kernel import Route
 from companion.rest.people import PeopleRoutes
 from companion.sessions import OnRevoked, Sessions
 from companion.sms_codes import SmsCodes
+from companion.staff import Staff
 from companion.tokens import AccessTokens, SigningKeys
 from companion.wechat import WechatClient
 from realtime.outside import join_outside, join_sms
@@ -65,6 +66,7 @@ class Companion:
             stores.accounts, stores.login_failures, self.sessions, self.codes, passwords,
             stores.vault, stores.audit, clock, terms_version=consents.CURRENT["terms"],
         )  # fmt: skip
+        self.staff = Staff(self.accounts, stores.doctors, stores.hospitals, stores.departments)
         self.wechat = _wechat(stores, secrets, settings, clock)
         self.outside = join_outside(settings, stores.accounts, self.wechat, self.sms)
         self.one_tap = OneTap(

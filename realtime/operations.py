@@ -3,11 +3,10 @@
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 from care.accounts import Role
-from care.directory import Doctor, Prices, Title
+from care.directory import Practice
 from companion.rest import openapi
 from realtime import app, archive, record
 from realtime.gateway import asyncapi
@@ -30,15 +29,6 @@ async def hub(settings: Settings) -> AsyncIterator[app.Hub]:
             await parts.stop()
 
 
-@dataclass(frozen=True, slots=True)
-class Practice:
-    """Where a new doctor stands in the directory. He offers text consultations, free of charge."""
-
-    title: Title
-    hospital: str
-    department: str
-
-
 async def create_account(
     settings: Settings,
     role: Role,
@@ -49,22 +39,7 @@ async def create_account(
 ) -> str:
     """Give the new account's id; a doctor gets his page in the directory too."""
     async with hub(settings) as parts:
-        account = await parts.companion.accounts.create_staff(role, phone, name, password)
-        if practice is not None:
-            stores = parts.stores
-            await stores.hospitals.put([practice.hospital])
-            await stores.departments.put([practice.department])
-            await stores.doctors.add(
-                Doctor(
-                    id=account,
-                    name=name,
-                    title=practice.title,
-                    hospital=practice.hospital,
-                    department=practice.department,
-                    prices=Prices(text=0),
-                )
-            )
-        return account
+        return await parts.companion.staff.create(role, phone, name, password, practice)
 
 
 async def verify_record(settings: Settings, consultation: str) -> record.Verdict | None:

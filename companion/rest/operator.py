@@ -10,6 +10,7 @@ from pydantic import Field, StringConstraints
 
 from care.accounts import STAFF, Account, Name, Phone, Role
 from care.consultation import Consultation, Search, State
+from care.directory import Practice, Title
 from care.effects import DeadLetter
 from care.errors import BadRequest
 from care.masking import mask_id_card, mask_name, mask_phone
@@ -24,6 +25,7 @@ ADMIN = frozenset({Role.ADMIN})
 Id = Annotated[str, StringConstraints(min_length=1, max_length=64)]
 Day = date
 """`date` is also a query field, and hides this name in its model."""
+Place = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=64)]
 Why = Annotated[str, StringConstraints(strip_whitespace=True, min_length=2, max_length=200)]
 
 
@@ -45,10 +47,25 @@ class StaffRole(StrEnum):
 
 
 class NewStaff(Body):
+    """`title`, `hospital` and `department` are a doctor's, who needs the last two."""
+
     role: StaffRole
     phone: Phone
     name: Name
     password: NewPassword
+    title: Title = Title.RESIDENT
+    hospital: Place | None = None
+    department: Place | None = None
+
+    def practice(self) -> Practice | None:
+        """Give where a doctor stands in the directory. Raises BadRequest."""
+        if self.role is not StaffRole.DOCTOR:
+            return None
+        if self.hospital is None or self.department is None:
+            places = {"hospital": self.hospital, "department": self.department}
+            missing = [name for name, place in places.items() if place is None]
+            raise BadRequest(fields=dict.fromkeys(missing, "医生账号须填写"))
+        return Practice(title=self.title, hospital=self.hospital, department=self.department)
 
 
 class ConsultationQuery(PageQuery):
@@ -101,6 +118,8 @@ class OperatorRoutes:
         return [
             Route("GET", "/operator/payments", self.payments, query=PaymentQuery,
                   summary="List payments, newest first"),
+            Route("POST", "/operator/payments/{id}/refund", self.refund, body=Reason,
+                  summary="Give back what was paid for a consultation that is over"),
             Route("GET", "/operator/refunds", self.refunds, query=PageQuery,
                   summary="List refunds, the newest payments first"),
             Route("GET", letters, self.dead_letters, query=PageQuery,
@@ -153,6 +172,9 @@ class OperatorRoutes:
         states = [call.query.state] if call.query.state else None
         return await self._money(call, states)
 
+    async def refund(self, call: Call) -> Any:
+        return money(await self._operator.refund(call.caller, call.path["id"], call.body.reason))
+
     async def refunds(self, call: Call) -> Any:
         return await self._money(call, [PaymentState.REFUNDING, PaymentState.REFUNDED])
 
@@ -174,7 +196,7 @@ class OperatorRoutes:
         role = Role(body.role)
         return {
             "id": await self._operator.create_staff(
-                call.caller, role, body.phone, body.name, body.password
+                call.caller, role, body.phone, body.name, body.password, body.practice()
             )
         }
 

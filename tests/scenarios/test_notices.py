@@ -12,8 +12,18 @@ from typing import Any
 import aiohttp
 import pytest
 import pytest_asyncio
+from aiohttp import web
 
-from tests.scenarios.people import HUATUO, XIAOFU, User, ask, enter, pay, register
+from tests.scenarios.people import (
+    HUATUO,
+    OPERATOR,
+    XIAOFU,
+    User,
+    ask,
+    enter,
+    pay,
+    register,
+)
 from tests.server import ServerProcess
 from tests.standins import sms, wechat
 from tests.standins.sms import SmsHouse, sms_house
@@ -21,7 +31,8 @@ from tests.standins.wechat import Wechat
 
 TRIES = 3
 NAMES = ("consultation_started", "consultation_refused", "consultation_closed", "refunded")
-STARTED, REFUSED = "WX-consultation_started", "WX-consultation_refused"
+ADMIN = "13500000001"
+STARTED, CLOSED = "WX-consultation_started", "WX-consultation_closed"
 BY_SMS = "SMS-consultation_started"
 SECONDS = 15.0
 
@@ -59,6 +70,12 @@ class Ward:
         asked = await ask(patient, self.doctor)
         return await self.doctor.post(f"/consultations/{asked['id']}/accept")
 
+    async def left(self, patient: User, template: str = "consultation_started") -> int:
+        """Tell how many consents our ledger counts."""
+        items = (await patient.get("/notices/subscriptions"))["items"]
+        (left,) = [item["left"] for item in items if item["template"] == template]
+        return int(left)
+
     async def end(self, talk: Any) -> None:
         await self.doctor.post(f"/consultations/{talk['id']}/end")
 
@@ -76,6 +93,11 @@ async def eventually(fulfilled: Callable[[], bool]) -> None:
     async with asyncio.timeout(SECONDS):
         while not fulfilled():  # noqa: ASYNC110 - another process's doing sets no event here
             await asyncio.sleep(0.05)
+
+
+def given_up(server: ServerProcess, letter: str) -> bool:
+    lines = server.log_text().splitlines()
+    return any(letter in line and "effects_given_up" in line for line in lines)
 
 
 @asynccontextmanager
@@ -290,3 +312,103 @@ async def test_consents_are_counted_and_checked(ward: Ward) -> None:
     assert status == 400
     status, _ = await ward.doctor.refused("POST", "/notices/subscriptions", consent)
     assert status == 403
+
+
+@pytest.mark.rule("N1")
+async def test_an_urgent_message_that_fails_costs_no_consent(ward: Ward) -> None:
+    patient = await ward.patient(consents=1)
+    ward.wechat.trouble.append(web.Response(status=502))
+    await ward.end(await ward.accept(patient))
+    await eventually(lambda: bool(ward.sms.to(patient.phone, BY_SMS)))
+    assert (ward.messages(patient), await ward.left(patient)) == ([], 1)
+
+    await ward.end(await ward.accept(patient))
+    await eventually(lambda: bool(ward.messages(patient)))
+    assert await ward.left(patient) == 0
+
+
+@pytest.mark.rule("N1")
+async def test_an_answer_that_is_lost_is_set_right_by_the_next_refusal(ward: Ward) -> None:
+    patient = await ward.patient(consents=1)
+    ward.wechat.losing = True
+    await ward.end(await ward.accept(patient))
+    await eventually(lambda: len(ward.sms.to(patient.phone, BY_SMS)) == 1)
+    assert (len(ward.messages(patient)), await ward.left(patient)) == (1, 1)
+
+    await ward.end(await ward.accept(patient))
+    await eventually(lambda: len(ward.sms.to(patient.phone, BY_SMS)) == 2)
+    assert (len(ward.messages(patient)), await ward.left(patient)) == (1, 0)
+
+
+@pytest.mark.rule("N1")
+async def test_a_crash_while_wechat_answers_costs_one_consent(tmp_path: Path) -> None:
+    async with open_ward(tmp_path / "data") as ward:
+        patient = await ward.patient(consents=3)
+        ward.wechat.hold = asyncio.Event()
+        await ward.accept(patient)
+        await eventually(lambda: len(ward.messages(patient)) == 1)
+        await ward.server.kill9()
+        ward.wechat.hold.set()
+        await ward.server.start()
+        await ward.advance(11)
+        await eventually(lambda: len(ward.messages(patient)) == 2)
+        assert await ward.left(patient) == 2
+
+
+@pytest.mark.rule("N1", "S4")
+async def test_a_message_given_up_is_sent_once_when_the_staff_have_it_tried_again(
+    ward: Ward,
+) -> None:
+    patient, template = await ward.patient(), "consultation_closed"
+    operator = await enter(ward.server.url, ward.http, OPERATOR)
+    admin = await enter(ward.server.url, ward.http, ADMIN)
+    ward.wechat.consent(f"openid-{patient.id}", CLOSED)
+    await patient.post("/notices/subscriptions", {"template": template, "accepted": 1})
+    ward.wechat.trouble += [web.Response(status=502) for _ in range(TRIES)]
+    talk = await ward.accept(patient)
+    await ward.end(talk)
+    for left in range(TRIES - 1, -1, -1):
+        await eventually(lambda left=left: len(ward.wechat.trouble) == left)  # type: ignore[misc]
+        await ward.advance(10)
+
+    letter, path = f"notice:closed:{talk['id']}:deliver", "/operator/dead-letters"
+    await eventually(lambda: given_up(ward.server, letter))
+    listed = await operator.get(path)
+    (shown,) = [one for one in listed["items"] if one["id"] == letter]
+    assert (shown["effects"], shown["error"], shown["failures"]) == (
+        ["deliver"], "Unavailable", TRIES,
+    )  # fmt: skip
+    for personal in (patient.phone, patient.name, patient.id, "炎帝", "小傅"):
+        assert personal not in str(listed)
+    assert await ward.left(patient, template) == 1
+
+    answers = await asyncio.gather(
+        *(who.client.call("POST", f"{path}/{letter}/retry") for who in (operator, admin))
+    )
+    assert sorted(answer.status for answer in answers) == [204, 403]
+    await eventually(lambda: bool(ward.messages(patient, CLOSED)))
+    assert letter not in [one["id"] for one in (await operator.get(path))["items"]]
+    # a later message: whatever else was to be sent before it has been
+    marker = await ward.patient()
+    await ward.end(await ward.accept(marker))
+    await eventually(lambda: bool(ward.sms.to(marker.phone, BY_SMS)))
+    assert len(ward.messages(patient, CLOSED)) == 1
+    assert await ward.left(patient, template) == 0
+    entries = (await admin.get("/operator/audit?subject=hospital"))["items"]
+    retried = [e["actor"] for e in entries if e["details"].get("letter") == letter]
+    assert sorted(retried) == sorted([operator.id, admin.id])
+    for user in (operator, admin):
+        await user.close()
+
+
+@pytest.mark.rule("A11", "S4")
+async def test_what_was_given_up_is_no_business_of_doctors_and_pharmacists(ward: Ward) -> None:
+    pharmacist = await enter(ward.server.url, ward.http, "13700000001")
+    for user in (ward.doctor, pharmacist, await ward.patient()):
+        for method, path in (
+            ("GET", "/operator/dead-letters"),
+            ("POST", "/operator/dead-letters/any/retry"),
+        ):
+            status, problem = await user.refused(method, path)
+            assert (status, problem["code"]) == (403, "forbidden")
+    await pharmacist.close()

@@ -1,5 +1,6 @@
 """WeChat's mini-program server as the tests hold it: it checks what the real one checks."""
 
+import asyncio
 import secrets
 import time
 from collections.abc import AsyncIterator, Callable
@@ -13,13 +14,17 @@ from aiohttp.test_utils import TestServer
 APPID = "wx0123456789abcdef"
 SECRET = "app-secret-of-the-stand-in"
 TOKEN_SECONDS = 7200
+SEND = "/cgi-bin/message/subscribe/send"
 
 Handler = Callable[[web.Request, dict[str, Any]], dict[str, Any]]
 
 
 @dataclass
 class Wechat:
-    """`now` gives Unix seconds. `trouble` answers in the place of the next calls, in order."""
+    """`now` gives Unix seconds. `trouble` answers in the place of the next calls, in order.
+
+    `hold` keeps the answers to messages back; `losing` cuts the next one's line.
+    """
 
     now: Callable[[], float] = time.time
     url: str = ""
@@ -32,6 +37,8 @@ class Wechat:
     consents: dict[tuple[str, str], int] = field(default_factory=dict)
     sent: list[dict[str, Any]] = field(default_factory=list)
     trouble: list[web.Response] = field(default_factory=list)
+    hold: asyncio.Event | None = None
+    losing: bool = False
 
     def phone_code(self, phone: str, **changes: Any) -> str:
         """Let a user allow his number; give the code the mini-program gets."""
@@ -64,7 +71,7 @@ class Wechat:
         app.router.add_post("/cgi-bin/stable_token", self._stable_token)
         app.router.add_get("/sns/jscode2session", self._session)
         app.router.add_post("/wxa/business/getuserphonenumber", self._with_token(self._phone))
-        app.router.add_post("/cgi-bin/message/subscribe/send", self._with_token(self._send))
+        app.router.add_post(SEND, self._with_token(self._send))
         return app
 
     @web.middleware
@@ -73,6 +80,11 @@ class Wechat:
         if self.trouble:
             return self.trouble.pop(0)
         answer: web.StreamResponse = await handler(request)
+        if request.path == SEND and self.hold is not None:
+            await self.hold.wait()
+        if request.path == SEND and self.losing and request.transport:
+            self.losing = False
+            request.transport.abort()
         return answer
 
     async def _stable_token(self, request: web.Request) -> web.Response:

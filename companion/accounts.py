@@ -160,8 +160,9 @@ class Accounts:
             must_change_password=must_change_password,
             created_at=now,
         )
-        await self._store.add(account)
+        # noted before it is there: an account nobody noted would be found and kept by a second try
         await self._audit.record(by, "account_created", account.id, "staff", {"role": role.value})
+        await self._store.add(account)
         return account.id
 
     async def _redeem(self, phone: str, purpose: Purpose, code: str) -> None:

@@ -312,9 +312,12 @@ async def test_another_role_is_forbidden(client: Client) -> None:
 
 
 async def test_unknown_paths_and_methods_are_problems_too(client: Client) -> None:
-    async with client.get("/api/v1/nowhere") as response:
-        assert (response.status, response.content_type) == (404, "application/problem+json")
-        assert response.headers["X-Request-Id"]
+    for path in ("/api/v1/nowhere", "/api/v1", "/api/v1/", "/api/v1//things"):
+        async with client.get(path) as response:
+            assert (response.status, response.content_type) == (404, "application/problem+json")
+            assert response.headers["X-Request-Id"]
+            problem = await response.json(content_type=None)
+            assert (problem["code"], problem["detail"]) == ("bad_request", "没有这个地址")
     async with client.delete("/api/v1/things") as response:
         assert (response.status, response.headers["Allow"]) == (405, "POST")
         assert (await response.json(content_type=None))["code"] == "bad_request"

@@ -27,6 +27,7 @@ from tests.scenarios.wire import Wire
 from tests.server import ServerProcess
 
 ADMIN = "13500000001"
+PHARMACIST = "13700000001"
 REASON = "患者来电要求取消"
 SHANGHAI = timezone(timedelta(hours=8))
 
@@ -202,6 +203,79 @@ async def test_of_two_who_cancel_at_once_one_is_told_conflict(
         )
         assert sorted(answer.status for answer in answers) == [200, 409]
         await refunded(operator, asked["id"])
+
+
+@pytest.mark.rule("S4", "M2")
+async def test_what_was_paid_for_an_ended_one_goes_back_once(
+    enter_as: Enter, new_patient: NewPatient
+) -> None:
+    patient, doctor = await new_patient(), await enter_as(HUATUO)
+    operator, admin = await enter_as(OPERATOR), await enter_as(ADMIN)
+    talk = await begin(patient, doctor)
+    payment = (await operator.get(f"/operator/consultations/{talk['id']}"))["payment"]
+    path = f"/operator/payments/{payment['id']}/refund"
+    status, problem = await operator.refused("POST", path, {"reason": REASON})
+    assert (status, problem["detail"]) == (409, "问诊尚未结束，请取消问诊，费用会随之退回")
+    await say(doctor, talk["room"], "您好")
+    await doctor.post(f"/consultations/{talk['id']}/end")
+
+    answers = await asyncio.gather(
+        *(who.client.call("POST", path, {"reason": REASON}) for who in (operator, admin))
+    )
+
+    assert sorted(answer.status for answer in answers) == [200, 409]
+    given = await refunded(operator, talk["id"])
+    assert given["out_refund_no"] == f"R{given['out_trade_no']}"
+    seen = await operator.get(f"/operator/consultations/{talk['id']}")
+    assert (seen["state"], seen["closed_reason"]["because"]) == ("ended", "ended_by_doctor")
+    status, problem = await operator.refused("POST", path, {"reason": REASON})
+    assert (status, problem["detail"]) == (409, "费用已经退回，请勿重复操作")
+    await patient.event("notice:new", template="refunded")
+    told = (await patient.get("/notices"))["items"]
+    assert [n["template"] for n in told].count("refunded") == 1
+    noted = [(e["action"], e["purpose"], e["actor"]) for e in await trail(admin, patient.id)]
+    for who in (operator, admin):
+        assert ("payment_refunded", REASON, who.id) in noted
+
+
+@pytest.mark.rule("S4", "M2")
+async def test_only_what_was_paid_is_given_back_and_only_for_a_reason(
+    enter_as: Enter, new_patient: NewPatient
+) -> None:
+    patient, doctor = await new_patient(), await enter_as(HUATUO)
+    operator = await enter_as(OPERATOR)
+    asked = await ask(patient, doctor)
+    begun = await patient.post(f"/consultations/{asked['id']}/pay")
+    path = f"/operator/payments/{begun['payment']['id']}/refund"
+    assert (await operator.refused("POST", path, {}))[0] == 400
+    for user in (patient, doctor, await enter_as(PHARMACIST)):
+        assert (await user.refused("POST", path, {"reason": REASON}))[0] == 403
+    assert (await operator.refused("POST", path, {"reason": REASON}))[0] == 409
+    await patient.post(f"/consultations/{asked['id']}/cancel")
+    status, problem = await operator.refused("POST", path, {"reason": REASON})
+    assert (status, problem["detail"]) == (409, "订单未支付，已关闭，没有可退的费用")
+
+
+@pytest.mark.rule("A11", "D1")
+async def test_a_doctor_the_staff_made_is_found_in_the_directory(
+    enter_as: Enter, new_patient: NewPatient
+) -> None:
+    patient, operator = await new_patient(), await enter_as(OPERATOR)
+    phone = f"132{secrets.randbelow(10**8):08d}"
+    account = {"role": "doctor", "phone": phone, "name": "张仲景", "password": PASSWORD}
+    status, problem = await operator.refused("POST", "/operator/accounts", account)
+    assert (status, sorted(problem["fields"])) == (400, ["department", "hospital"])
+
+    place = {"title": "主任医师", "hospital": "南阳医院", "department": "伤寒科"}
+    made = await operator.post("/operator/accounts", account | place)
+    again = await operator.post("/operator/accounts", account | place)
+
+    assert again == made
+    found = await patient.get("/doctors?q=张仲景")
+    assert [one["id"] for one in found["items"]] == [made["id"]]
+    page = await patient.get(f"/doctors/{made['id']}")
+    assert {name: page[name] for name in place} == place
+    assert "伤寒科" in str(await patient.get("/departments"))
 
 
 @pytest.mark.rule("S4")

@@ -39,6 +39,7 @@ PUBLIC = {
 OWNED = {"/people/{id}", "/consultations/{id}", "/notices/{id}"}
 NOBODYS = {
     "/operator/consultations/{id}", "/operator/accounts/{id}", "/operator/dead-letters/{id}",
+    "/operator/payments/{id}",
     "/doctors/{id}", "/favourites/{doctor}", "/files/{file}", "/payments/sandbox/{payment}",
 }  # fmt: skip
 UNKNOWN_ID_IS_FINE = {"DELETE /favourites/{doctor}"}

@@ -98,6 +98,16 @@ class OutboxPolicy(Section):
     attempts_max: PositiveInt = 20
 
 
+class ReconciliationPolicy(Section):
+    """When a day's payments are compared with the provider's bill."""
+
+    hour: Annotated[int, Field(ge=0, le=23)] = 11
+    """Of the next day, in the hospital's zone: WeChat Pay's bill is there from about 10."""
+    days_max: PositiveInt = 31
+    bill_days: PositiveInt = 90
+    poll_seconds: PositiveFloat = 30.0
+
+
 class Policy(Section):
     timezone: str = "Asia/Shanghai"
     accounts: AccountPolicy = AccountPolicy()
@@ -108,3 +118,4 @@ class Policy(Section):
     calls: CallPolicy = CallPolicy()
     presence: PresencePolicy = PresencePolicy()
     outbox: OutboxPolicy = OutboxPolicy()
+    reconciliation: ReconciliationPolicy = ReconciliationPolicy()

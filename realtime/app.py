@@ -12,12 +12,14 @@ from prometheus_client import CollectorRegistry
 
 from companion.contacts import AccountContacts
 from companion.operator import OperatorService
+from companion.reconciliation import Reconciliation
 from companion.rest import kernel, openapi, pages
 from companion.rest.consultations import ConsultationRoutes
 from companion.rest.kernel import Route
 from companion.rest.notices import NoticeRoutes
 from companion.rest.operator import OperatorRoutes
 from companion.rest.payments import NotificationRoutes, SandboxPaymentRoutes
+from companion.rest.reconciliation import ReconciliationRoutes
 from companion.wechat_pay.provider import WechatPay
 from realtime import health, load, virtual
 from realtime.clock import SystemClock, VirtualClock
@@ -81,12 +83,16 @@ class Hub:
             lambda session, _user: self.connections.close_session(session),
         )
         files = self.companion.files
-        self.provider = join_payments(
+        self.providers = join_payments(
             settings, runtime.secrets, AccountContacts(self.stores.accounts), self.clock
         )
+        self.payments = PaymentService(
+            self.stores.payments, self.stores.consultations, self.providers,
+            settings.payments.provider, self.clock, settings.payments.ask_seconds,
+        )  # fmt: skip
         self.core = Core(
             self.stores, self.clock, policy, self.connections, self.bus, files, files,
-            self.provider, self.companion.outside, registry,
+            self.payments, self.companion.outside, registry,
             runtime.secrets.optional.get("turn_secret"),
         )  # fmt: skip
         self.requests = RequestService(
@@ -95,11 +101,13 @@ class Hub:
         )  # fmt: skip
         self.operator = OperatorService(
             self.stores.consultations, self.core.consultations, self.stores.payments,
-            self.stores.outbox, self.stores.accounts, self.companion.accounts, self.stores.audit,
+            self.payments, self.stores.outbox, self.stores.accounts, self.companion.staff,
+            self.stores.audit,
         )  # fmt: skip
-        self.payments = PaymentService(
-            self.stores.payments, self.provider, self.core.carrier.settle_paid, self.clock,
-            settings.payments.ask_seconds,
+        self.reconciliation = Reconciliation(
+            self.providers[settings.payments.provider].bills, self.stores.reconciliations,
+            self.stores.payments, self.stores.audit, self.clock, ZoneInfo(settings.timezone),
+            policy.reconciliation,
         )  # fmt: skip
         self._join_gateway(metrics)
         self.background = Background()
@@ -133,12 +141,14 @@ class Hub:
                 self.requests, core.consultations, self.stores.audit, self.clock
             ).routes(),
             *OperatorRoutes(self.operator, ZoneInfo(self.settings.timezone)).routes(),
+            *ReconciliationRoutes(self.reconciliation).routes(),
             *NoticeRoutes(core.notices).routes(),
         ]
-        if isinstance(self.provider, WechatPay):
-            rows += NotificationRoutes(self.payments, self.provider).routes()
-        elif self.settings.demo:
-            rows += SandboxPaymentRoutes(self.stores.payments, core.carrier).routes()
+        wechat = self.providers.get("wechat")
+        if isinstance(wechat, WechatPay):
+            rows += NotificationRoutes(self.payments, wechat).routes()
+        if self.settings.demo:
+            rows += SandboxPaymentRoutes(self.stores.payments, self.payments).routes()
         return rows
 
     def _web(self, registry: CollectorRegistry) -> web.Application:
@@ -178,6 +188,7 @@ class Hub:
                 core.carrier.run(),
                 core.deadlines.run(virtual=self.settings.virtual_clock),
                 self.payments.run(),
+                self.reconciliation.run(),
                 core.presence.run(),
                 self.guard.run(),
                 self.metrics.watch_loop(),
@@ -199,7 +210,7 @@ class Hub:
                 ("log", self.core.log.close),
                 ("bus", self.bus.close),
                 ("companion", self.companion.close),
-                ("provider", self.provider.close),
+                *((name, provider.close) for name, provider in self.providers.items()),
                 ("database", self.database.close),
             ]
         )

@@ -22,6 +22,7 @@ from storage.payments import Payments
 from storage.people import People
 from storage.presence import Presence
 from storage.read_marks import ReadMarks
+from storage.reconciliations import Reconciliations
 from storage.reviews import Reviews
 from storage.sessions import SessionStore
 from storage.sms_codes import SmsCodeStore
@@ -57,6 +58,7 @@ class Stores:
         self.calls = Calls(database, self.outbox)
         self.call_quality = CallQuality(database)
         self.payments = Payments(database, self.outbox)
+        self.reconciliations = Reconciliations(database)
         self.messages = Messages(database)
         self.read_marks = ReadMarks(database)
         self.consents = Consents(database)

@@ -12,6 +12,7 @@ from care.errors import Unavailable
 from companion.wechat_pay.signing import Forged, Signer, Verifier
 
 ANSWER_SECONDS = 8.0
+DOWNLOAD_SECONDS = 60.0
 BUSY = frozenset({"SYSTEM_ERROR", "FREQUENCY_LIMITED", "BANK_ERROR"})
 """Codes to ask again after, also where the status doesn't say so."""
 
@@ -38,6 +39,28 @@ class WechatPayClient:
 
     async def post(self, target: str, body: Mapping[str, Any]) -> dict[str, Any]:
         return await self._request("POST", target, orjson.dumps(body).decode())
+
+    async def download(self, url: str) -> bytes:
+        """Fetch a file by the address another answer gave. Its bytes carry no signature.
+
+        Raises Unavailable. It goes to WeChat Pay's host whatever the address says: it is signed.
+        """
+        target = URL(url, encoded=True).raw_path_qs
+        headers = {"Authorization": self._signer.authorization("GET", target, "")}
+        try:
+            async with self._session().get(
+                URL(self._base_url + target, encoded=True),
+                headers=headers,
+                timeout=aiohttp.ClientTimeout(total=DOWNLOAD_SECONDS),
+                allow_redirects=False,
+            ) as response:
+                if response.ok:
+                    return await response.read()
+        except (aiohttp.ClientError, TimeoutError) as failure:
+            log.warning("wechat_pay_away", target="download", error=type(failure).__name__)
+            raise Unavailable from None
+        log.warning("wechat_pay_refused", target="download", status=response.status)
+        raise Unavailable
 
     async def close(self) -> None:
         if self._http is not None:

@@ -9,8 +9,8 @@ from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.hashes import SHA256
 
 from care.errors import BadRequest, Unavailable
-from care.payments import Payment, PaymentState, Receipt
-from companion.wechat_pay.client import Refused, WechatPayClient
+from care.payments import Payment, PaymentState, Receipt, RefundNews
+from companion.wechat_pay.client import WechatPayClient
 from companion.wechat_pay.provider import WechatPay
 from companion.wechat_pay.signing import Forged, Signer, Verifier
 from tests.clock import START, ManualClock
@@ -192,8 +192,25 @@ async def test_a_notification_of_something_else_says_nothing(
 ) -> None:
     await provider.prepare(PAYMENT)
 
-    assert provider.read(*standin.notification(NUMBER, "REFUND.SUCCESS")) is None
+    assert provider.read(*standin.notification(NUMBER, "CONTRACT.CHANGED")) is None
     assert provider.read(*standin.notification(NUMBER)) is None  # not paid yet
+
+
+async def test_a_notification_tells_how_a_refund_ended(
+    standin: standins.WechatPay, provider: WechatPay
+) -> None:
+    await provider.prepare(PAYMENT)
+    standin.pay(NUMBER)
+    await provider.refund(PAYMENT)
+    number = f"R{NUMBER}"
+    done = RefundNews(out_trade_no=NUMBER, out_refund_no=number, amount=100, done=True)
+
+    assert provider.read(*standin.refund_notification(number)) == done
+    standin.end_refund(number, "CLOSED")
+    closed = done.changed(done=False, problem="CLOSED")
+    assert provider.read(*standin.refund_notification(number)) == closed
+    with pytest.raises(Forged):
+        provider.read(*standin.refund_notification(number, mchid="1900000002"))
 
 
 async def test_what_no_notification_said_can_be_asked_for(
@@ -245,22 +262,22 @@ async def test_a_refund_is_asked_after_until_it_is_through(
     standin.pay(NUMBER)
     standin.refund_status = "PROCESSING"
 
-    with pytest.raises(Unavailable):
-        await provider.refund(PAYMENT)
-    standin.refund_status = "SUCCESS"
-    await provider.refund(PAYMENT)
+    news = await provider.refund(PAYMENT)
+    assert (news.done, news.problem) == (False, None)
+    standin.end_refund(f"R{NUMBER}")
+    assert (await provider.refund(PAYMENT)).done
 
     assert len(standin.refunds) == 1
 
 
-async def test_a_refund_that_can_not_be_is_refused(
+async def test_a_refund_that_can_not_be_tells_why(
     standin: standins.WechatPay, provider: WechatPay
 ) -> None:
     await provider.prepare(PAYMENT)
-    with pytest.raises(Refused):
-        await provider.refund(PAYMENT)
+    news = await provider.refund(PAYMENT)
+    assert (news.done, news.problem) == (False, "RESOURCE_NOT_EXISTS")
 
     standin.pay(NUMBER)
     standin.refund_status = "ABNORMAL"
-    with pytest.raises(Refused):
-        await provider.refund(PAYMENT)
+    news = await provider.refund(PAYMENT)
+    assert (news.done, news.problem) == (False, "ABNORMAL")

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,6 +73,13 @@ class Till:
             assert answer.status == 200, await answer.text()
             self.time.ahead += seconds
 
+    async def paid(self) -> tuple[User, str, str]:
+        """Begin a payment and let its money arrive."""
+        patient, consultation, number = await self.begin()
+        self.standin.pay(number)
+        assert await self.notify(self.standin.notification(number)) == (204, None)
+        return patient, consultation, number
+
     def refunds(self, number: str) -> list[str]:
         """List the numbers under which the order's money was given back."""
         given = self.standin.refunds.items()
@@ -89,8 +96,18 @@ class MovedTime:
 
 
 async def state(patient: User, consultation: str) -> str:
-    shown = await patient.client.call("GET", f"/consultations/{consultation}")
-    return str(shown.body["state"])
+    return str((await patient.get(f"/consultations/{consultation}"))["state"])
+
+
+async def money(patient: User, consultation: str) -> Any:
+    return (await patient.get(f"/consultations/{consultation}"))["payment"]
+
+
+async def until_money_is(patient: User, consultation: str, state: str) -> None:
+    """Wait for what the servers do between each other; there is nothing to await, so look."""
+    async with asyncio.timeout(SECONDS):
+        while (await money(patient, consultation))["state"] != state:  # noqa: ASYNC110 - as below
+            await asyncio.sleep(0.05)
 
 
 async def eventually(fulfilled: Callable[[], bool]) -> None:
@@ -119,6 +136,8 @@ async def open_till(folder: Path) -> AsyncIterator[Till]:
             folder / "data",
             "--virtual-clock",
             env={
+                # moving the clock by hours must not end the log-ins
+                "WENZHEN_ACCOUNTS__ACCESS_TOKEN_SECONDS": "2592000",
                 "WENZHEN_WECHAT__APPID": wechat.APPID,
                 "WENZHEN_WECHAT__BASE_URL": weixin.url,
                 "WENZHEN_SECRET_WECHAT_SECRET": wechat.SECRET,
@@ -246,3 +265,164 @@ async def test_money_that_comes_after_the_consultation_closed_goes_back(till: Ti
 
     await eventually(lambda: till.refunds(number) == [f"R{number}"])
     assert await state(patient, consultation) == "cancelled"
+
+
+@pytest.fixture
+def slow_refunds(till: Till) -> Iterator[None]:
+    """Let WeChat take its time with refunds."""
+    till.standin.refund_status = "PROCESSING"
+    yield
+    till.standin.refund_status = "SUCCESS"
+
+
+async def refund_notices(patient: User) -> int:
+    """Count them once there is one: they follow the refund."""
+    async with asyncio.timeout(SECONDS):
+        while True:
+            notices = (await patient.get("/notices"))["items"]
+            if count := sum(notice["template"] == "refunded" for notice in notices):
+                return count
+            await asyncio.sleep(0.05)
+
+
+@pytest.mark.rule("M2")
+@pytest.mark.usefixtures("slow_refunds")
+async def test_a_refund_under_way_is_shown_and_ends_by_its_notification_once(till: Till) -> None:
+    patient, consultation, number = await till.paid()
+    await patient.client.connect()
+    await patient.post(f"/consultations/{consultation}/cancel")
+    await until_money_is(patient, consultation, "refunding")
+    refund = f"R{number}"
+    early = till.standin.refund_notification(refund)
+    assert await till.notify(early) == (204, None)
+    assert (await money(patient, consultation))["state"] == "refunding"
+
+    till.standin.end_refund(refund)
+    told = till.standin.refund_notification(refund)
+    assert await asyncio.gather(*(till.notify(told) for _ in range(4))) == [(204, None)] * 4
+
+    shown = await money(patient, consultation)
+    assert (shown["state"], shown["amount"]) == ("refunded", 1)
+    assert shown["refunded_at"]
+    updated = await patient.client.wait_for_event(
+        "consultation:updated", 5, lambda data: data["payment"]["state"] == "refunded"
+    )
+    assert updated is not None
+    # late: what it said before its end changes nothing any more
+    assert await till.notify(early) == (204, None)
+    assert (await money(patient, consultation))["state"] == "refunded"
+    assert await refund_notices(patient) == 1
+    assert till.refunds(number) == [refund]
+
+
+@pytest.mark.rule("M2")
+@pytest.mark.usefixtures("slow_refunds")
+async def test_a_refund_whose_notification_never_comes_is_asked_for(till: Till) -> None:
+    patient, consultation, number = await till.paid()
+    await patient.post(f"/consultations/{consultation}/cancel")
+    await until_money_is(patient, consultation, "refunding")
+    await till.advance(120)
+    till.standin.end_refund(f"R{number}")
+
+    await till.advance(24 * 3600)
+
+    await until_money_is(patient, consultation, "refunded")
+    assert till.refunds(number) == [f"R{number}"]
+    assert await refund_notices(patient) == 1
+
+
+@pytest.mark.rule("M2")
+async def test_a_refund_notified_before_its_own_answer_arrives_is_one_refund(till: Till) -> None:
+    patient, consultation, number = await till.paid()
+    till.standin.trouble = [-500]
+    await patient.post(f"/consultations/{consultation}/cancel")
+    await until_money_is(patient, consultation, "refunding")
+
+    told = till.standin.refund_notification(f"R{number}")
+    assert await till.notify(told) == (204, None)
+
+    assert (await money(patient, consultation))["state"] == "refunded"
+    await till.advance(24 * 3600)
+    assert till.refunds(number) == [f"R{number}"]
+    assert await refund_notices(patient) == 1
+
+
+@pytest.mark.rule("M2")
+@pytest.mark.usefixtures("slow_refunds")
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"amount": {"total": 1, "refund": 2}},
+        {"amount": {"total": 1, "refund": 1, "currency": "USD"}},
+        {"mchid": "1900000002"},
+        {"out_trade_no": "unknown"},
+        {"out_refund_no": "R-of-another"},
+        {"out_refund_no": None},
+    ],
+)
+async def test_a_refund_notification_of_something_else_fails_and_changes_nothing(
+    till: Till, changes: dict[str, Any]
+) -> None:
+    patient, consultation, number = await till.paid()
+    await patient.post(f"/consultations/{consultation}/cancel")
+    await until_money_is(patient, consultation, "refunding")
+
+    told = {"refund_status": "SUCCESS", **changes}
+    status, answer = await till.notify(till.standin.refund_notification(f"R{number}", **told))
+
+    assert 400 <= status < 500
+    assert answer["code"] == "FAIL"
+    assert (await money(patient, consultation))["state"] == "refunding"
+
+
+@pytest.mark.rule("M2")
+@pytest.mark.usefixtures("slow_refunds")
+async def test_no_refund_is_told_of_money_that_stays(till: Till) -> None:
+    patient, consultation, number = await till.paid()
+    other, cancelled, theirs = await till.paid()
+    await other.post(f"/consultations/{cancelled}/cancel")
+    await until_money_is(other, cancelled, "refunding")
+    till.standin.end_refund(f"R{theirs}")
+
+    told = till.standin.refund_notification(f"R{theirs}", out_trade_no=number)
+
+    assert (await till.notify(told))[0] == 400
+    assert (await money(patient, consultation))["state"] == "paid"
+
+
+@pytest.mark.rule("M2")
+async def test_a_refund_wechat_refuses_is_asked_for_again_under_its_number(till: Till) -> None:
+    patient, consultation, number = await till.paid()
+    till.standin.trouble, till.standin.code = [403], "NOT_ENOUGH"
+    await patient.post(f"/consultations/{consultation}/cancel")
+    await until_money_is(patient, consultation, "refunding")
+    till.standin.code = "SYSTEM_ERROR"
+    assert till.refunds(number) == []
+
+    await till.advance(3600)
+
+    await until_money_is(patient, consultation, "refunded")
+    assert till.refunds(number) == [f"R{number}"]
+
+
+@pytest.mark.rule("M1", "C3")
+async def test_an_order_that_closed_unpaid_is_closed_at_wechat_too(till: Till) -> None:
+    patient, cancelled, first = await till.begin()
+    await patient.post(f"/consultations/{cancelled}/cancel")
+    await eventually(lambda: till.standin.orders[first]["trade_state"] == "CLOSED")
+
+    patient, late, second = await till.begin()
+    await till.advance(15 * 60)
+    await eventually(lambda: till.standin.orders[second]["trade_state"] == "CLOSED")
+    assert await state(patient, late) == "cancelled"
+
+
+@pytest.mark.rule("M2")
+async def test_money_nobody_told_of_is_found_when_its_order_is_to_be_closed(till: Till) -> None:
+    patient, consultation, number = await till.begin()
+    till.standin.pay(number)
+
+    await patient.post(f"/consultations/{consultation}/cancel")
+
+    await until_money_is(patient, consultation, "refunded")
+    assert till.refunds(number) == [f"R{number}"]

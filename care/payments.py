@@ -89,8 +89,8 @@ class PaymentProvider(Protocol):
         """Ask whether the money came."""
         ...
 
-    async def close_order(self, payment: Payment) -> None:
-        """Let nobody pay it any more; one that was paid stays paid."""
+    async def close_order(self, payment: Payment) -> bool:
+        """Let nobody pay it any more; one that was paid stays paid. Say whether it is known."""
         ...
 
     async def refund(self, payment: Payment) -> RefundNews:

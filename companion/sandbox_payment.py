@@ -18,8 +18,9 @@ class SandboxPayments:
     async def prepare(self, payment: Payment) -> Mapping[str, Any]:
         return {"succeed": f"/api/v1/payments/sandbox/{payment.id}/succeed"}
 
-    async def close_order(self, payment: Payment) -> None:
+    async def close_order(self, _payment: Payment) -> bool:
         """Do nothing: only its route lets a sandbox payment succeed."""
+        return True
 
     async def refund(self, payment: Payment) -> RefundNews:
         number = payment.out_refund_no or ""

@@ -171,14 +171,16 @@ class WechatPay:
             log.error("wechat_pay_foreign_answer", why=str(failure))
             raise Unavailable from None
 
-    async def close_order(self, payment: Payment) -> None:
-        """Let nobody pay this order any more; one that was paid stays paid."""
+    async def close_order(self, payment: Payment) -> bool:
+        """Let nobody pay this order any more; say whether WeChat Pay knows it."""
         target = f"{TRANSACTIONS}/out-trade-no/{payment.out_trade_no}/close"
         try:
             await self._client.post(target, {"mchid": self._signer.mchid})
         except Refused as refusal:
             if refusal.code not in {"ORDERPAID", "ORDER_CLOSED", "ORDER_NOT_EXIST"}:
                 raise
+            return refusal.code != "ORDER_NOT_EXIST"
+        return True
 
     async def close(self) -> None:
         await self._client.close()

@@ -32,7 +32,14 @@ AGAIN = 0.25
 PROBLEM_AGAIN = timedelta(hours=1)
 """A refused refund is asked for again so often: the merchant's balance may have been filled up."""
 
+ANNOUNCED_WITHIN = timedelta(hours=2)
+"""An order its provider doesn't know may be on its way there; after so long it is not."""
+
 logger = structlog.get_logger(__name__)
+
+
+class ProviderMissing(Unavailable):
+    """The settings no longer join the provider that the payment began with."""
 
 
 class Moves(Protocol):
@@ -144,6 +151,8 @@ class PaymentService:
         if payment is not None and payment.ask_at is not None:
             try:
                 await self._ask(payment)
+            except ProviderMissing:
+                raise  # the asking passes it over, so the staff must see it as a dead letter
             except Unavailable:
                 logger.warning("payment_asked_later", payment=payment.id)
 
@@ -160,6 +169,8 @@ class PaymentService:
         if told != (payment.out_trade_no, payment.out_refund_no, payment.amount):
             logger.error("refund_mismatch", payment=payment.id)
             raise Mismatch
+        if payment.state is not PaymentState.REFUNDING:
+            return  # what was said before the end may be said again after it
         now = self._clock.now()
         if news.done:
             if await self._store.refunded(payment, now):
@@ -194,21 +205,21 @@ class PaymentService:
         if payment.state is PaymentState.REFUNDING:
             await self._note(payment, await provider.refund(payment))
             return
-        closed = payment.state is PaymentState.CLOSED
-        if closed:
-            await provider.close_order(payment)
+        final = payment.state is PaymentState.CLOSED and (
+            await provider.close_order(payment) or now - payment.created_at > ANNOUNCED_WITHIN
+        )
         if receipt := await provider.query(payment):
             await self.arrived(payment.provider, receipt)
         else:
             # for an order that is closed there too, no money can come any more
-            await self._store.ask_again(payment, None if closed else _later(payment, now))
+            await self._store.ask_again(payment, None if final else _later(payment, now))
 
     def _provider(self, payment: Payment) -> PaymentProvider:
-        """Give the one that the payment began with. Raises Unavailable where it is not set up."""
+        """Give the one that the payment began with. Raises ProviderMissing."""
         provider = self._providers.get(payment.provider)
         if provider is None:
             logger.error("payment_provider_missing", payment=payment.id, provider=payment.provider)
-            raise Unavailable
+            raise ProviderMissing
         return provider
 
     async def _carry(self, outgoing_id: str) -> None:

@@ -412,3 +412,34 @@ async def test_what_was_given_up_is_no_business_of_doctors_and_pharmacists(ward:
             status, problem = await user.refused(method, path)
             assert (status, problem["code"]) == (403, "forbidden")
     await pharmacist.close()
+
+
+@pytest.mark.rule("C5", "N1")
+async def test_who_has_the_program_before_him_gets_the_start_by_wechat_too(ward: Ward) -> None:
+    patient = await ward.patient(consents=1)
+    await patient.client.connect()
+    talk = await ward.accept(patient)
+    await eventually(lambda: bool(ward.messages(patient)))
+    assert ward.sms.to(patient.phone, BY_SMS) == []
+    await ward.end(talk)
+    await patient.close()
+
+
+@pytest.mark.rule("N1")
+async def test_what_was_read_meanwhile_is_not_sent_and_what_can_wait_goes_by_no_sms(
+    ward: Ward,
+) -> None:
+    reader, absent, marker = [await ward.patient() for _ in range(3)]
+    ward.wechat.consent(f"openid-{reader.id}", CLOSED)
+    consent = {"template": "consultation_closed", "accepted": 1}
+    await reader.post("/notices/subscriptions", consent)
+    ward.wechat.trouble.append(web.Response(status=502))
+    await ward.end(await ward.accept(reader))
+    await eventually(lambda: not ward.wechat.trouble)
+    await reader.post("/notices/read-all")
+    await ward.end(await ward.accept(absent))
+    await ward.advance(10)
+    await ward.end(await ward.accept(marker))
+    await eventually(lambda: bool(ward.sms.to(marker.phone, BY_SMS)))
+    assert ward.messages(reader, CLOSED) == []
+    assert ward.sms.to(absent.phone, "SMS-consultation_closed") == []

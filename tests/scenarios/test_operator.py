@@ -295,6 +295,9 @@ async def test_running_clocks_and_payments_are_listed(
     assert asked["closes_at"] in [o["check_at"] for o in due["items"] if o["id"] == asked["id"]]
     pending = await operator.get("/operator/payments?state=pending")
     assert begun["payment"]["id"] in [one["id"] for one in pending["items"]]
+    await pay(patient, asked["id"])
+    pending = await operator.get("/operator/payments?state=pending")
+    assert begun["payment"]["id"] not in [one["id"] for one in pending["items"]]
     await patient.post(f"/consultations/{asked['id']}/cancel")
 
 
@@ -366,6 +369,9 @@ async def test_the_audit_trail_is_the_admins_alone_and_reading_it_is_noted(
     await admin.get(path)
     again = await admin.get(path)
     assert [(e["action"], e["actor"]) for e in again["items"][:1]] == [("audit_read", admin.id)]
+    first = await admin.get(f"{path}&limit=1")
+    second = await admin.get(f"{path}&limit=1&cursor={first['cursor']}")
+    assert second["items"][0]["id"] < first["items"][0]["id"]
 
 
 @pytest.mark.rule("A5")

@@ -202,6 +202,15 @@ def deadline(
     return None
 
 
+def refuse_late(
+    consultation: Consultation, activity: Activity, now: datetime, policy: ConsultationPolicy
+) -> None:
+    """Refuse to move it once its time is up, whether or not a clock looked yet. Raises Conflict."""
+    due = deadline(consultation, activity, policy)
+    if due is not None and due.at <= now:
+        raise Conflict
+
+
 def _clocks(
     c: Consultation, accepted_at: datetime, activity: Activity, policy: ConsultationPolicy
 ) -> list[Deadline]:

@@ -13,8 +13,10 @@ from care.consultation import (
     deadline,
     move,
     permit,
+    refundable,
+    refuse_late,
 )
-from care.effects import caused_by
+from care.effects import Settle, caused_by
 from care.errors import Conflict, Forbidden
 from care.payments import Payment
 from care.policy import ConsultationPolicy
@@ -36,9 +38,14 @@ class Carrier(Protocol):
 
 
 class Money(Protocol):
-    """Begins a consultation's payment: what of it is stored, and what the client needs to pay."""
+    """Begins a consultation's payment: what of it is stored, and what the client needs to pay.
+
+    `settle` brings the payment in line with the consultation's end.
+    """
 
     async def begin(self, c: Consultation) -> tuple[Payment, Mapping[str, Any]]: ...
+
+    async def settle(self, effect: Settle) -> None: ...
 
 
 class ConsultationService:
@@ -115,7 +122,7 @@ class ConsultationService:
         return await self._change(consultation_id, action, step)
 
     async def paid(self, consultation_id: str) -> Consultation:
-        """Let the payment move it. Raises Conflict when it closed before the money came."""
+        """Let the payment move it. Raises Conflict when its time was up, or it closed, before."""
 
         def step(c: Consultation) -> Consultation:
             closing = self._closing(Because.UNPAID, "payment")
@@ -126,7 +133,7 @@ class ConsultationService:
     async def run_out(self, consultation: Consultation) -> bool:
         """Close it if its time is up, else look again when it will be; say whether it closed."""
         c = consultation
-        activity = (await self._log.activity([c.room]))[c.room]
+        activity = await self._activity(c)
         due = deadline(c, activity, self._policy)
         if due is None or due.at > self._clock.now():
             if due is not None:
@@ -134,7 +141,7 @@ class ConsultationService:
             return False
         closing = self._closing(due.because, "deadline").changed(at=due.at)
         after = move(c, Action.RUN_OUT, due.at, closing)
-        return await self._store_change(c, after, Action.RUN_OUT)
+        return await self._store_change(c, after, Action.RUN_OUT, activity)
 
     async def _change(
         self, consultation_id: str, action: Action, step: Callable[[Consultation], Consultation]
@@ -144,14 +151,18 @@ class ConsultationService:
             if before is None:
                 raise Forbidden
             after = step(before)
-            if await self._store_change(before, after, action):
+            activity = await self._activity(before)
+            refuse_late(before, activity, self._clock.now(), self._policy)
+            if await self._store_change(before, after, action, activity):
                 return after
         raise Conflict
 
+    async def _activity(self, c: Consultation) -> Activity:
+        return (await self._log.activity([c.room]))[c.room]
+
     async def _store_change(
-        self, before: Consultation, after: Consultation, action: Action
+        self, before: Consultation, after: Consultation, action: Action, activity: Activity
     ) -> bool:
-        activity = (await self._log.activity([after.room]))[after.room]
         after = self._scheduled(after, activity)
         outgoing = caused_by(action, after, self._policy)
         stored = await self._store.replace(before, after, outgoing)
@@ -179,7 +190,14 @@ class ConsultationService:
             raise Forbidden
         if c.state is not State.AWAITING_PAYMENT:
             raise Conflict
-        return await self._money.begin(c)
+        refuse_late(c, Activity(), self._clock.now(), self._policy)
+        begun = await self._money.begin(c)
+        now = await self._store.get(c.id)
+        if now is not None and not now.open:
+            # its closing found no payment yet that it could have closed along
+            await self._money.settle(Settle(consultation=c.id, refund=refundable(now)))
+            raise Conflict
+        return begun
 
     async def show(self, consultation: Consultation, viewer: str) -> dict[str, Any]:
         return (await self.show_all([consultation], viewer))[0]

@@ -23,6 +23,7 @@ from care.consultation import (
     order_number,
     permit,
     refundable,
+    refuse_late,
     turn,
 )
 from care.effects import Line, QueueMoved, Settle, Updated, caused_by
@@ -141,6 +142,24 @@ def test_a_modes_cap_comes_before_a_later_clock() -> None:
 @pytest.mark.parametrize("state", [s for s in State if not consultation(s).open])
 def test_a_closed_consultation_has_no_clock(state: State) -> None:
     assert deadline(consultation(state), Activity(), POLICY) is None
+
+
+@pytest.mark.parametrize("state", [s for s in State if consultation(s).open])
+def test_at_its_deadline_only_the_clock_moves_it(state: State) -> None:
+    c = consultation(state)
+    due = deadline(c, Activity(), POLICY)
+    assert due is not None
+    refuse_late(c, Activity(), due.at - timedelta(milliseconds=1), POLICY)
+    with pytest.raises(Conflict):
+        refuse_late(c, Activity(), due.at, POLICY)
+
+
+def test_a_message_gives_more_time_to_end_it() -> None:
+    c, late = consultation(State.IN_PROGRESS), NOW + timedelta(hours=25)
+    spoke = Activity(5, NOW + timedelta(hours=20), "patient", doctor_replied=True)
+    with pytest.raises(Conflict):
+        refuse_late(c, Activity(), late, POLICY)
+    refuse_late(c, spoke, late, POLICY)
 
 
 def test_without_a_reply_the_end_is_an_expiry() -> None:

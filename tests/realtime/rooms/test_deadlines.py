@@ -2,12 +2,13 @@
 
 import asyncio
 from collections import Counter
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from care.consultation import Consultation, State
 from care.record import new_id
+from realtime.clock import SystemClock
 from realtime.rooms.deadlines import LEASE, Deadlines, Timed
 from storage.consultations import Consultations, to_document
 from storage.database import Database
@@ -102,3 +103,41 @@ async def test_nothing_closes_while_the_clock_disagrees_with_the_database(
     clock.advance(-jump)
     await process.look()
     assert looked.times.total() == (1 if jump < 0 else 0)
+
+
+@pytest.mark.parametrize("jump", [HOUR, -HOUR])
+async def test_a_jump_of_the_hosts_clock_closes_what_is_due_and_nothing_else(
+    database: Database, store: Consultations, jump: int
+) -> None:
+    ahead = timedelta()
+    clock = SystemClock(wall=lambda: datetime.now(UTC) + ahead)
+    now = clock.now()
+    await fill(database, now + timedelta(minutes=30), 1)
+    looked = Looked()
+    process = Deadlines([Timed(store, looked.run_out)], store.server_time, clock)
+    ahead = timedelta(seconds=jump)
+    await process.look()
+    assert not looked.times
+    overdue = {"$set": {"check_at": now - timedelta(minutes=30)}}
+    await database["consultations"].update_one({}, overdue)
+    await process.look()
+    assert looked.times.total() == 1
+
+
+@pytest.mark.parametrize("jump", [HOUR, -HOUR])
+async def test_closing_goes_on_by_itself_once_the_databases_clock_is_right_again(
+    database: Database, store: Consultations, jump: int
+) -> None:
+    now, ahead = await store.server_time(), timedelta(seconds=jump)
+    await fill(database, now, 1)
+
+    async def server_time() -> datetime:
+        return await store.server_time() + ahead
+
+    looked = Looked()
+    process = Deadlines([Timed(store, looked.run_out)], server_time, ManualClock(now))
+    await process.look()
+    assert not looked.times
+    ahead = timedelta()
+    await process.look()
+    assert looked.times.total() == 1

@@ -4,7 +4,7 @@ import asyncio
 import json
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -118,11 +118,16 @@ async def eventually(fulfilled: Callable[[], bool]) -> None:
 
 
 @asynccontextmanager
-async def open_till(folder: Path) -> AsyncIterator[Till]:
+async def open_till(
+    folder: Path,
+    serve: Callable[
+        [Callable[[], float]], AbstractAsyncContextManager[WechatPay]
+    ] = wechat_pay.serve_wechat_pay,
+) -> AsyncIterator[Till]:
     moved = MovedTime()
     async with (
         wechat.serve_wechat(moved.now) as weixin,
-        wechat_pay.serve_wechat_pay(moved.now) as standin,
+        serve(moved.now) as standin,
         aiohttp.ClientSession() as http,
     ):
         public = folder / "platform.pem"
@@ -143,6 +148,7 @@ async def open_till(folder: Path) -> AsyncIterator[Till]:
                 "WENZHEN_SECRET_WECHAT_SECRET": wechat.SECRET,
                 "WENZHEN_PAYMENTS__PROVIDER": "wechat",
                 "WENZHEN_PAYMENTS__ASK_SECONDS": "0.5",
+                "WENZHEN_RECONCILIATION__POLL_SECONDS": "0.2",
                 "WENZHEN_PAYMENTS__WECHAT__MCHID": wechat_pay.MCHID,
                 "WENZHEN_PAYMENTS__WECHAT__SERIAL": wechat_pay.MERCHANT_SERIAL,
                 "WENZHEN_PAYMENTS__WECHAT__BASE_URL": standin.url,
@@ -280,7 +286,7 @@ async def refund_notices(patient: User) -> int:
     async with asyncio.timeout(SECONDS):
         while True:
             notices = (await patient.get("/notices"))["items"]
-            if count := sum(notice["template"] == "refunded" for notice in notices):
+            if count := [n["template"] for n in notices].count("refunded"):
                 return count
             await asyncio.sleep(0.05)
 

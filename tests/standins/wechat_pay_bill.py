@@ -1,4 +1,4 @@
-"""WeChat Pay's daily bill as the tests hold it: from what the stand-in itself took and gave back."""
+"""WeChat Pay with its daily bills, written from what the stand-in itself took and gave back."""
 
 import csv
 import hashlib

@@ -39,6 +39,7 @@ PUBLIC = {
 OWNED = {"/people/{id}", "/consultations/{id}", "/notices/{id}"}
 NOBODYS = {
     "/operator/consultations/{id}", "/operator/accounts/{id}", "/operator/dead-letters/{id}",
+    "/operator/reconciliations/{date}",
     "/operator/payments/{id}",
     "/doctors/{id}", "/favourites/{doctor}", "/files/{file}", "/payments/sandbox/{payment}",
 }  # fmt: skip

@@ -8,7 +8,7 @@ not send tells the others.
 import asyncio
 import contextlib
 from collections import Counter, deque
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from typing import Any
 
 import orjson
@@ -31,6 +31,9 @@ BUFFER_MAX = 10_000
 BATCH_MAX = 256
 FOLLOW_SECONDS = 1.0
 SILENCE_SECONDS = 5.0
+CANCEL_SECONDS = 0.2
+CANCELS_MAX = 5
+CLOSE_SECONDS = 1.0
 BACKOFF_SECONDS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 FAILURES = (RedisError, OSError, TimeoutError)
 
@@ -61,11 +64,12 @@ class RedisBus:
         ]
 
     async def close(self) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        """End within a few seconds, whatever Redis and its client do."""
+        await _end(self._tasks)
         await self._subscriber.close()
-        await self._redis.aclose()
+        with contextlib.suppress(*FAILURES):
+            async with asyncio.timeout(CLOSE_SECONDS):
+                await self._redis.aclose()
 
     def publish(self, envelope: Envelope) -> None:
         body = self._mark + encode([envelope.event, envelope.data, envelope.skip, envelope.only])
@@ -190,9 +194,7 @@ class Subscriber:
             task.add_done_callback(self._unsubscribing.discard)
 
     async def close(self) -> None:
-        for task in self._unsubscribing:
-            task.cancel()
-        await asyncio.gather(*self._unsubscribing, return_exceptions=True)
+        await _end(self._unsubscribing)
 
     async def _unsubscribe(self, user: str) -> None:
         async with self._order:
@@ -245,6 +247,19 @@ async def _messages(pubsub: PubSub) -> AsyncIterator[dict[str, Any]]:
         else:
             asked = True
             await pubsub.ping()
+
+
+async def _end(tasks: Iterable[asyncio.Task[None]]) -> None:
+    running = set(tasks)
+    for _ in range(CANCELS_MAX):
+        if not running:
+            return
+        for task in running:
+            task.cancel()
+        # the client library can swallow a cancellation: so ask again
+        _, running = await asyncio.wait(running, timeout=CANCEL_SECONDS)
+    if running:
+        logger.error("bus_tasks_not_ended", tasks=[task.get_name() for task in running])
 
 
 def _backoff() -> Iterator[float]:

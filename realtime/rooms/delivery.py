@@ -21,6 +21,8 @@ from realtime.rooms.views import MessageViews
 
 ROOMS_MAX = 50_000
 PAGE = 200
+READS_MAX = 8
+"""Rooms read at a time when all are looked at again: clients need the database then, too."""
 
 logger = structlog.get_logger(__name__)
 
@@ -102,11 +104,27 @@ class Delivery:
             self._fill(room, seq, mark.seq)
 
     def missed(self) -> None:
-        """Read every room again that has someone here: hints may have been lost."""
-        for room in list(self._marks):
-            mark = self._mark(room)
-            if mark is not None and room not in self._filling:
-                self._fill(room, mark.seq, mark.seq)
+        """Read every room again that has someone here and has moved: hints may have been lost."""
+        self._keep(asyncio.create_task(self._look_again(list(self._marks)), name="look-again"))
+
+    async def _look_again(self, rooms: Sequence[str]) -> None:
+        try:
+            for first in range(0, len(rooms), PAGE):
+                here = [room for room in rooms[first : first + PAGE] if self._mark(room)]
+                heads = await self._reader.heads(here)
+                for at in range(0, len(here), READS_MAX):
+                    some = here[at : at + READS_MAX]
+                    reads = [self._fill_to(room, heads[room].seq) for room in some]
+                    await asyncio.gather(*filter(None, reads))
+        except Exception:
+            # the clients see the gaps themselves and ask for them by room:sync
+            logger.exception("rooms_not_looked_at")
+
+    def _fill_to(self, room: str, seq: int) -> asyncio.Task[None] | None:
+        mark = self._mark(room)
+        if mark is None or seq <= mark.seq or room in self._filling:
+            return None
+        return self._fill(room, seq, mark.seq)
 
     def _since(self, members: Sequence[str]) -> datetime | None:
         """Tell since when one of these, at least, has been here."""
@@ -123,10 +141,14 @@ class Delivery:
             return None
         return mark
 
-    def _fill(self, room: str, seq: int, begin: int | datetime) -> None:
+    def _fill(self, room: str, seq: int, begin: int | datetime) -> asyncio.Task[None]:
         """Read the room from the log, after this seq or since this time, up to `seq` at least."""
         self._filling[room] = seq
         task = asyncio.create_task(self._read_on(room, seq, begin), name=f"fill-{room}")
+        self._keep(task)
+        return task
+
+    def _keep(self, task: asyncio.Task[None]) -> None:
         self._readers.add(task)
         task.add_done_callback(self._readers.discard)
 

@@ -1,6 +1,9 @@
 """Two nodes, a real server between them, and that server going away."""
 
 import asyncio
+import contextlib
+import os
+import signal
 import socket
 from collections.abc import AsyncIterator, Iterator
 
@@ -29,6 +32,17 @@ class Redis:
     def start(self) -> None:
         self._server = ValkeyServer(port=self.port)
         self._server.start()
+
+    @contextlib.contextmanager
+    def frozen(self) -> Iterator[None]:
+        assert self._server is not None
+        assert self._server._process is not None
+        pid = self._server._process.pid
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.kill(pid, signal.SIGCONT)
 
     def stop(self) -> None:
         if self._server is not None:
@@ -197,3 +211,30 @@ async def test_gateways_on_two_nodes_push_to_each_others_sockets(
     for raw in (bob, ann_on_desktop):
         assert {(await raw.event())[1]["seq"] for _ in range(2)} == {1, 2}
     assert await ann.event() == ("message:new", {"seq": 2})
+
+
+async def test_closing_ends_though_a_cancellation_is_swallowed(nodes: tuple[Node, Node]) -> None:
+    here, _ = nodes
+    swallowed = asyncio.Event()
+
+    async def swallow() -> None:
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+        swallowed.set()
+        await asyncio.Event().wait()
+
+    here.bus._tasks.append(asyncio.create_task(swallow()))
+    await asyncio.sleep(0)
+    async with asyncio.timeout(3):
+        await here.bus.close()
+    assert swallowed.is_set()
+
+
+async def test_closing_ends_though_redis_hangs(redis: Redis, nodes: tuple[Node, Node]) -> None:
+    here, _ = nodes
+    await here.bus.follow("ann")
+    with redis.frozen():
+        here.bus.publish(envelope(1))
+        here.bus.unfollow("ann")
+        async with asyncio.timeout(3):
+            await here.bus.close()

@@ -7,11 +7,12 @@ from typing import Any
 import pytest
 
 from care.rooms import Head, Message
-from realtime.rooms.delivery import Delivery
+from realtime.rooms.delivery import READS_MAX, Delivery
 from realtime.rooms.views import MessageViews
 from storage.database import Database
 from storage.messages import Messages
 from tests.clock import ManualClock
+from tests.realtime.gateway.conftest import until
 from tests.storage.rooms import BOTH, DOCTOR, PATIENT, fence, new_room, text
 
 
@@ -174,3 +175,35 @@ async def test_lost_hints_are_made_up_for_once_the_bus_is_back(node: Node) -> No
     await node.store(4)
     node.delivery.missed()
     assert await node.sockets.until(5) == [1, 2, 3, 4, 5]
+
+
+async def test_after_a_loss_only_rooms_that_moved_are_read_and_a_few_at_a_time(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node.delivery.came(PATIENT.id)
+    rooms = [new_room() for _ in range(3 * READS_MAX)]
+    moved = set(rooms[::2])
+    heads = {}
+    for room in rooms:
+        node.room, node._head = room, Head()
+        node.hear((await node.store(1))[0])
+        heads[room] = node._head
+    await until(lambda: not node.delivery._filling)
+    for room in moved:
+        node.room, node._head = room, heads[room]
+        await node.store(1)
+    reads: list[str] = []
+    at_once = 0
+    after = node.log.after
+
+    async def counted(room: str, seq: int, limit: int) -> list[Message]:
+        nonlocal at_once
+        reads.append(room)
+        at_once = max(at_once, len(node.delivery._filling))
+        return await after(room, seq, limit)
+
+    monkeypatch.setattr(node.log, "after", counted)
+    node.delivery.missed()
+    await until(lambda: node.sockets.heard.count(2) == len(moved))
+    assert set(reads) == moved
+    assert at_once <= READS_MAX

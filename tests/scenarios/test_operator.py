@@ -35,6 +35,7 @@ SHANGHAI = timezone(timedelta(hours=8))
 async def trail(admin: User, subject: str) -> list[Any]:
     """Give the newest entries about a subject, without those of looking at them."""
     found = await admin.get(f"/operator/audit?subject={subject}&limit=100")
+    assert {entry["subject"] for entry in found["items"]} == {subject}
     return [entry for entry in found["items"] if entry["action"] != "audit_read"]
 
 

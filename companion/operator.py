@@ -128,7 +128,10 @@ class OperatorService:
         return found
 
     async def refund(self, caller: Caller, payment_id: str, reason: str) -> Payment:
-        """Give back what was paid for a consultation that is over. Raises Conflict."""
+        """Give back what was paid for a consultation that is over. Raises Conflict.
+
+        A refund that its provider refused is asked for again, under the number it has.
+        """
         payment = await self._payments.get(payment_id)
         if payment is None:
             raise Forbidden
@@ -136,7 +139,7 @@ class OperatorService:
         await self._note(caller, "payment_refunded", consultation, reason)
         if consultation.open:
             raise Conflict("问诊尚未结束，请取消问诊，费用会随之退回")
-        if payment.state in NOTHING_TO_REFUND:
+        if payment.state in NOTHING_TO_REFUND and payment.problem is None:
             raise Conflict(NOTHING_TO_REFUND[payment.state])
         await self._refunds.give_back(payment)
         return await self._payments.get(payment_id) or payment

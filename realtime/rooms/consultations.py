@@ -205,7 +205,8 @@ class ConsultationService:
     async def show_all(self, found: list[Consultation], viewer: str) -> list[dict[str, Any]]:
         """Show consultations with their clocks, whose turn it is, and the place in the queue."""
         activity = await self._log.activity([c.room for c in found]) if found else {}
-        paid_for = [c.id for c in found if c.price and viewer == c.patient]
+        # what a patient paid, and whether it went back, is not the doctor's business
+        paid_for = [c.id for c in found if c.price and viewer != c.doctor.id]
         payments = await self._payments.of_all(paid_for) if paid_for else {}
         views = []
         for c in found:

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.serialization import (
     PublicFormat,
 )
 
-from tests.scenarios.people import HUATUO, User, ask, enter, register
+from tests.scenarios.people import HUATUO, OPERATOR, User, ask, enter, register
 from tests.server import ServerProcess
 from tests.standins import wechat, wechat_pay
 from tests.standins.wechat_pay import WechatPay
@@ -409,6 +409,48 @@ async def test_a_refund_wechat_refuses_is_asked_for_again_under_its_number(till:
 
     await until_money_is(patient, consultation, "refunded")
     assert till.refunds(number) == [f"R{number}"]
+
+
+@pytest.mark.rule("M2", "S4")
+async def test_staff_see_a_refused_refund_and_ask_for_it_again_under_its_number(
+    till: Till,
+) -> None:
+    patient, consultation, number = await till.paid()
+    operator = await enter(till.server.url, till.http, OPERATOR)
+    till.standin.trouble, till.standin.code = [403], "NOT_ENOUGH"
+    await patient.post(f"/consultations/{consultation}/cancel")
+    await until_money_is(patient, consultation, "refunding")
+    till.standin.code = "SYSTEM_ERROR"
+
+    refused = next(
+        one
+        for one in (await operator.get("/operator/payments?state=refunding"))["items"]
+        if one["out_trade_no"] == number
+    )
+    assert (refused["problem"], refused["out_refund_no"]) == ("NOT_ENOUGH", f"R{number}")
+    path = f"/operator/payments/{refused['id']}/refund"
+    again = await operator.post(path, {"reason": "商户余额已补足"})
+
+    assert (again["state"], again["problem"]) == ("refunded", None)
+    assert till.refunds(number) == [f"R{number}"]
+    assert await refund_notices(patient) == 1
+    assert (await operator.refused("POST", path, {"reason": "再退一次"}))[0] == 409
+    await operator.close()
+
+
+@pytest.mark.rule("M2")
+async def test_patient_and_staff_see_the_money_and_the_doctor_does_not(till: Till) -> None:
+    patient, consultation, _ = await till.paid()
+    operator = await enter(till.server.url, till.http, OPERATOR)
+
+    shown = await money(patient, consultation)
+
+    assert (shown["state"], shown["amount"], shown["provider"]) == ("paid", 1, "wechat")
+    assert await money(operator, consultation) == shown
+    assert await money(till.doctor, consultation) is None
+    listed = (await patient.get("/consultations"))["items"]
+    assert [one["payment"] for one in listed] == [shown]
+    await operator.close()
 
 
 @pytest.mark.rule("M1", "C3")

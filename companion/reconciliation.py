@@ -15,12 +15,11 @@ from care.payments import Payment
 from care.policy import ReconciliationPolicy
 from care.ports import Clock
 from care.reconciliation import BillRow, Bills, Comparison, Report, Span, compare, lacking
+from companion.operator import EVERYBODY, SEARCH
 
 RETRY = timedelta(minutes=10)
 EARLIER_DAYS = 7
 """So many bills before a day's are looked through for what we learnt of late."""
-HOSPITAL = "hospital"
-"""The subject of a look at what belongs to no patient."""
 
 logger = structlog.get_logger(__name__)
 
@@ -170,7 +169,7 @@ class Reconciliation:
 
     async def page(self, caller: Caller, before: date | None, limit: int) -> list[Report]:
         bills = self._ledger_there()
-        await self._note(caller, "reconciliation_listed", "search")
+        await self._note(caller, "reconciliation_listed", SEARCH)
         return await self._reports.page(bills.name, before, limit)
 
     async def one(self, caller: Caller, day: date) -> Report:
@@ -185,7 +184,7 @@ class Reconciliation:
         self, caller: Caller, action: str, purpose: str, day: date | None = None
     ) -> None:
         details = {"day": day.isoformat()} if day else {}
-        await self._audit.record(caller.user, action, HOSPITAL, purpose, details)
+        await self._audit.record(caller.user, action, EVERYBODY, purpose, details)
 
     def _ledger_there(self) -> Bills:
         if self._bills is None:

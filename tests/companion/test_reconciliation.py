@@ -9,7 +9,7 @@ import pytest
 
 from care.payments import Payment, PaymentState
 from care.policy import OutboxPolicy, ReconciliationPolicy
-from care.reconciliation import Kind, Report
+from care.reconciliation import Kind, Report, Span, compare
 from companion.reconciliation import RETRY, Reconciliation
 from companion.wechat_pay.bill import WechatBills
 from companion.wechat_pay.client import WechatPayClient
@@ -92,11 +92,14 @@ async def test_what_a_dead_process_began_another_one_ends_and_the_dead_ones_word
     assert (await office.report()).pending
 
     office.clock.advance(LEASE.total_seconds() + 1)
-    await office.process().make_due()
-    made = await office.report()
-    assert (made.pending, made.attempts) == (False, 2)
-    assert made.result is not None
-    assert not await office.reports.keep(dead, made.result, office.clock.now())
+    second = await office.reports.claim("wechat", office.clock.now())
+    assert second is not None
+    found = compare([], [], {}, [], Span(begins=MIDNIGHT, ends=MIDNIGHT))
+    assert not await office.reports.keep(dead, found, office.clock.now())
+    assert not await office.reports.put_off(dead, office.clock.now(), "late")
+    assert (await office.report()).pending
+    assert await office.reports.keep(second, found, office.clock.now())
+    assert not (await office.report()).pending
 
 
 async def test_a_bill_still_being_written_is_asked_for_later(office: Office) -> None:

@@ -7,7 +7,7 @@ import secrets
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from aiohttp import web
 from aiohttp.test_utils import TestServer
@@ -186,7 +186,15 @@ class WechatPay:
 
 @asynccontextmanager
 async def serve_wechat_pay(now: Callable[[], float]) -> AsyncIterator[WechatPay]:
-    standin = WechatPay(now)
+    async with serving(WechatPay(now)) as standin:
+        yield standin
+
+
+Standin = TypeVar("Standin", bound=WechatPay)
+
+
+@asynccontextmanager
+async def serving(standin: Standin) -> AsyncIterator[Standin]:
     app = web.Application()
     app.router.add_route("*", "/{path:.*}", standin.handle)
     async with TestServer(app) as server:

@@ -10,9 +10,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, timezone
 
 from aiohttp import web
-from aiohttp.test_utils import TestServer
 
-from tests.standins.wechat_pay import APPID, MCHID, WechatPay
+from tests.standins.wechat_pay import APPID, MCHID, WechatPay, serving
 
 BEIJING = timezone(timedelta(hours=8))
 HEADER = (
@@ -140,9 +139,5 @@ class WechatPayWithBills(WechatPay):
 
 @asynccontextmanager
 async def serve_with_bills(now: Callable[[], float]) -> AsyncIterator[WechatPayWithBills]:
-    standin = WechatPayWithBills(now)
-    app = web.Application()
-    app.router.add_route("*", "/{path:.*}", standin.handle)
-    async with TestServer(app) as server:
-        standin.url = str(server.make_url("")).rstrip("/")
+    async with serving(WechatPayWithBills(now)) as standin:
         yield standin

@@ -67,6 +67,14 @@ class Report(Record):
     """The kind of the local ICE candidate in use: host, srflx, prflx, relay."""
 
 
+class Ticket(Record):
+    """What opens the call page for one user of one call."""
+
+    call: str
+    user: str
+    expires_at: datetime
+
+
 MEASURED = ("rtt_ms", "jitter_ms", "loss", "concealed", "bitrate_kbps")
 
 Step = tuple[CallState, EndReason | None]

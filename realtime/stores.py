@@ -6,6 +6,7 @@ from realtime.secrets import Secrets
 from storage.accounts import AccountStore
 from storage.audit import AuditTrail
 from storage.call_quality import CallQuality
+from storage.call_tickets import CallTickets
 from storage.calls import Calls
 from storage.consultations import Consultations
 from storage.database import Database
@@ -57,6 +58,7 @@ class Stores:
         )
         self.calls = Calls(database, self.outbox)
         self.call_quality = CallQuality(database)
+        self.call_tickets = CallTickets(database)
         self.payments = Payments(database, self.outbox)
         self.reconciliations = Reconciliations(database)
         self.messages = Messages(database)

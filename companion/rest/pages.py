@@ -10,7 +10,7 @@ from aiohttp import web
 from companion.demo import read_data
 
 FOLDER = Path(__file__).with_name("pages")
-PAGES: Mapping[str, str] = {"/": "index.html", "/docs": "docs.html"}
+PAGES: Mapping[str, str] = {"/": "index.html", "/docs": "docs.html", "/call": "call.html"}
 TYPES: Mapping[str, str] = {
     ".html": "text/html",
     ".css": "text/css",

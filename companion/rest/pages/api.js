@@ -15,6 +15,7 @@ export class Api {
   #access = null;
   #refresh = null;
   #refreshing = null;
+  #onRefreshed = () => {};
   user = null;
 
   get token() {
@@ -23,6 +24,17 @@ export class Api {
 
   async logIn(phone, password) {
     this.#keep(await this.#fetch("POST", "/auth/login", { phone, password }));
+  }
+
+  // Exchange a call page's one-time ticket for a session.
+  redeem(ticket) {
+    return this.#fetch("POST", "/calls/redeem", { ticket });
+  }
+
+  // Go on with a session that began elsewhere; `onRefreshed` keeps each new refresh token.
+  adopt(session, onRefreshed) {
+    this.#onRefreshed = onRefreshed;
+    this.#keep(session);
   }
 
   async logOut() {
@@ -84,5 +96,6 @@ export class Api {
     this.#access = access_token;
     this.#refresh = refresh_token;
     this.user = user ?? this.user;
+    this.#onRefreshed(refresh_token);
   }
 }

@@ -1,0 +1,299 @@
+// One side of a call, over the Socket of socket.js: signalling, negotiation, coming back.
+//
+// Perfect negotiation (W3C WebRTC 1.0, «Perfect negotiation example»): the server says who is polite.
+// The other one, the doctor, offers first. A side that reloads resumes; the generation grows, and
+// both begin a new peer connection. Reports go out every 5 s; they also show that this side is there.
+//
+//   const client = new CallClient(socket, { media });      // media: a LocalMedia, or the like
+//   client.on("change", (call) => …).on("remote", (stream) => …).on("link", (state) => …);
+//   await client.start(room, "video");   or   await client.accept(id);   or   await client.resume(id);
+//
+// Events: change (the call), remote (a MediaStream), link (connecting, connected, lost), peer
+// ({mic, camera}), quality ({rtt_ms, loss, …}), ended (the call).
+
+import { Meter } from "./call-stats.js";
+
+const REPORT_MS = 5_000;
+const PATIENCE_MS = 4_000;
+
+export class CallClient extends EventTarget {
+  #socket;
+  #media;
+  #policy;
+  #pc = null;
+  #ice = [];
+  #makingOffer = false;
+  #ignoring = false;
+  #waiting = [];
+  #reports = 0;
+  #meter = null;
+  #restart = 0;
+  #work = Promise.resolve();
+  call = null;
+
+  constructor(socket, { media, relayOnly = false }) {
+    super();
+    this.#socket = socket;
+    this.#media = media;
+    this.#policy = relayOnly ? "relay" : "all";
+    socket
+      .on("call:updated", ({ call }) => call.id === this.call?.id && this.#take(call))
+      .on("call:offer", (said) => this.#inTurn(said, () => this.#described("offer", said.sdp)))
+      .on("call:answer", (said) => this.#inTurn(said, () => this.#described("answer", said.sdp)))
+      .on("call:candidate", (said) => this.#inTurn(said, () => this.#candidate(said.candidate)))
+      .on("call:media", (said) => this.#isOurs(said) && this.#tell("peer", said))
+      .on("state", (state) => state === "connected" && this.#back());
+    media.addEventListener("change", () => this.#mediaChanged());
+  }
+
+  on(event, handle) {
+    this.addEventListener(event, ({ detail }) => handle(detail));
+    return this;
+  }
+
+  start(room, media) {
+    return this.#enter("call:start", { room, media });
+  }
+
+  accept(call) {
+    return this.#enter("call:accept", { call });
+  }
+
+  // Come back after a reload; while it rings, learn what rings.
+  resume(call) {
+    return this.#enter("call:resume", { call, fresh: true });
+  }
+
+  decline() {
+    return this.#act("call:decline");
+  }
+
+  cancel() {
+    return this.#act("call:cancel");
+  }
+
+  hangUp() {
+    return this.#act("call:hang_up");
+  }
+
+  get peerConnection() {
+    return this.#pc;
+  }
+
+  async #act(command) {
+    const { call } = await this.#socket.emit(command, { call: this.call.id });
+    this.#take(call);
+  }
+
+  async #enter(command, data) {
+    const { call, ice_servers } = await this.#socket.emit(command, data);
+    this.#ice = ice_servers;
+    this.#take(call);
+    return call;
+  }
+
+  #isOurs({ call }) {
+    return this.call?.id === call && this.call.state !== "ended";
+  }
+
+  // Every news of the call comes here: from answers and from events, in whatever order.
+  #take(call) {
+    const old = this.call;
+    if (old?.id === call.id && old.state === "ended") return;
+    if (old?.id === call.id && call.generation < old.generation) return;
+    this.call = call;
+    this.#tell("change", call);
+    if (call.state === "ended") {
+      this.#leave();
+      this.#tell("ended", call);
+    } else if (call.state !== "ringing" && this.#mine(call)) {
+      if (!this.#pc || old?.generation !== call.generation) this.#connect();
+    }
+  }
+
+  // Another device of this user may be the one in the call.
+  #mine(call) {
+    return !call.device_id || call.device_id === this.#media.deviceId;
+  }
+
+  #connect() {
+    this.#closePeer();
+    const pc = (this.#pc = new RTCPeerConnection({
+      iceServers: this.#ice, iceTransportPolicy: this.#policy, bundlePolicy: "max-bundle",
+    }));
+    const remote = new MediaStream();
+    this.#makingOffer = this.#ignoring = false;
+    this.#waiting = [];
+    pc.onnegotiationneeded = () => this.#offer(pc);
+    pc.onicecandidate = ({ candidate }) => this.#send("call:candidate", {
+      candidate: candidate?.toJSON() ?? { candidate: "" },
+    });
+    pc.ontrack = ({ track }) => {
+      remote.addTrack(track);
+      this.#tell("remote", remote);
+    };
+    pc.onconnectionstatechange = () => pc === this.#pc && this.#linkChanged(pc.connectionState);
+    for (const kind of this.call.media === "video" ? ["audio", "video"] : ["audio"]) {
+      const track = this.#media.track(kind);
+      if (track) pc.addTrack(track, this.#media.stream);
+      else pc.addTransceiver(kind, { direction: "recvonly" });
+    }
+    this.#meter = new Meter(pc);
+    clearInterval(this.#reports);
+    this.#reports = setInterval(() => this.#report(), REPORT_MS);
+    this.#tell("link", "connecting");
+    this.#sayMedia();
+  }
+
+  async #offer(pc) {
+    // who is polite lets the other one begin, so that the first offers don't meet
+    if (this.call.polite && !pc.remoteDescription) return;
+    try {
+      this.#makingOffer = true;
+      await pc.setLocalDescription();
+      if (pc === this.#pc) await this.#emit("call:offer", { sdp: pc.localDescription.sdp });
+    } catch (error) {
+      this.#restartLater(error);
+    } finally {
+      this.#makingOffer = false;
+    }
+  }
+
+  // What the other side says is done one after another, as it was said.
+  #inTurn(said, work) {
+    if (!this.#isOurs(said)) return;
+    this.#work = this.#work.then(work).catch((error) => this.#restartLater(error));
+  }
+
+  async #described(type, sdp) {
+    const pc = this.#pc;
+    if (!pc) return;
+    const collision = type === "offer" && (this.#makingOffer || pc.signalingState !== "stable");
+    this.#ignoring = collision && !this.call.polite;
+    if (this.#ignoring) return;
+    await pc.setRemoteDescription({ type, sdp });
+    for (const candidate of this.#waiting.splice(0)) await this.#candidate(candidate);
+    if (type === "offer") {
+      await pc.setLocalDescription();
+      await this.#emit("call:answer", { sdp: pc.localDescription.sdp });
+    }
+  }
+
+  async #candidate(candidate) {
+    if (!this.#pc?.remoteDescription) {
+      this.#waiting.push(candidate);
+      return;
+    }
+    try {
+      await this.#pc.addIceCandidate(candidate);
+    } catch (error) {
+      // those of an offer that was not taken belong to nothing
+      if (!this.#ignoring) throw error;
+    }
+  }
+
+  #linkChanged(state) {
+    this.#report();
+    clearTimeout(this.#restart);
+    if (state === "connected") this.#tell("link", "connected");
+    if (state === "disconnected" || state === "failed") {
+      this.#tell("link", "lost");
+      this.#restart = setTimeout(() => this.#restartIce(), state === "failed" ? 0 : 2_000);
+    }
+  }
+
+  // Find another way for the media; the offer that says so goes out by itself.
+  #restartIce() {
+    const pc = this.#pc;
+    if (!pc || pc.connectionState === "connected") return;
+    pc.restartIce();
+    this.#restart = setTimeout(() => this.#restartIce(), PATIENCE_MS);
+  }
+
+  // A signal was refused or lost: the socket resumes, or the next restart says it all again.
+  #restartLater(error) {
+    console.warn("call signal lost", error.code ?? error.name);
+    clearTimeout(this.#restart);
+    this.#restart = setTimeout(() => this.#restartIce(), PATIENCE_MS);
+  }
+
+  // The socket was lost, the media perhaps not.
+  async #back() {
+    if (!this.call || !this.#pc || this.call.state === "ended") return;
+    try {
+      await this.#enter("call:resume", { call: this.call.id, fresh: false });
+      this.#report();
+      this.#sayMedia();
+      if (this.#pc && this.#pc.connectionState !== "connected") this.#restartIce();
+    } catch (error) {
+      if (error.code === "conflict" || error.code === "forbidden") this.#gone();
+    }
+  }
+
+  // It ended while this side was away.
+  #gone() {
+    this.#leave();
+    this.call = { ...this.call, state: "ended", end_reason: this.call.end_reason ?? "network" };
+    this.#tell("change", this.call);
+    this.#tell("ended", this.call);
+  }
+
+  async #report() {
+    if (!this.#pc || this.call?.state === "ended") return;
+    const stats = await this.#meter.read();
+    this.#tell("quality", stats);
+    const { connection, ...measured } = stats;
+    const late = setTimeout(() => this.#socket.lose(), PATIENCE_MS);
+    try {
+      await this.#emit("call:stats", { stats: { connection, ...measured } });
+    } catch {
+      // the next one says the same
+    } finally {
+      clearTimeout(late);
+    }
+  }
+
+  async #mediaChanged() {
+    this.#sayMedia();
+    for (const kind of ["audio", "video"]) {
+      const sender = this.#pc?.getTransceivers()
+        .find((one) => one.receiver.track.kind === kind)?.sender;
+      const track = this.#media.track(kind);
+      if (!sender || sender.track === track) continue;
+      await sender.replaceTrack(track);
+      const transceiver = this.#pc.getTransceivers().find((one) => one.sender === sender);
+      // it had nothing to send before: the other side must be told that it has now
+      if (track && transceiver.direction === "recvonly") transceiver.direction = "sendrecv";
+    }
+  }
+
+  #sayMedia() {
+    const { mic, camera } = this.#media.switches;
+    this.#send("call:media", { mic, camera });
+  }
+
+  #emit(command, data) {
+    return this.#socket.emit(command, { call: this.call.id, ...data });
+  }
+
+  #send(command, data) {
+    if (!this.call || this.call.state === "ended") return;
+    this.#emit(command, data).catch((error) => this.#restartLater(error));
+  }
+
+  #leave() {
+    clearInterval(this.#reports);
+    this.#closePeer();
+  }
+
+  #closePeer() {
+    clearTimeout(this.#restart);
+    const pc = this.#pc;
+    this.#pc = null;
+    pc?.close();
+  }
+
+  #tell(event, detail) {
+    this.dispatchEvent(new CustomEvent(event, { detail }));
+  }
+}

@@ -1,0 +1,303 @@
+// The call page. It opens with a one-time ticket, /call?ticket=…, and survives a reload.
+
+import { Api } from "./api.js";
+import { CallClient } from "./call-client.js";
+import { LocalMedia } from "./call-media.js";
+import { h } from "./dom.js";
+import { Socket } from "./socket.js";
+
+const KEPT = "wenzhen-call";
+const GOOD_RTT_MS = 250;
+const POOR_RTT_MS = 600;
+const GOOD_LOSS = 0.03;
+const POOR_LOSS = 0.1;
+
+const MEDIA = { audio: "语音", video: "视频" };
+const ENDED = {
+  hung_up: "通话已结束", declined: "对方已拒绝", missed: "对方无人接听", cancelled: "对方已取消",
+  failed: "未能接通，请稍后再试", network: "网络中断，通话已结束",
+};
+const BLOCKED = {
+  audio: "麦克风被禁用，对方听不到您：请在浏览器或微信的设置中允许使用麦克风。",
+  video: "摄像头被禁用，对方看不到您：可以在设置中允许，或只用语音继续。",
+};
+const MISSING = {
+  audio: "没有找到可用的麦克风，对方听不到您。",
+  video: "没有找到可用的摄像头，将以语音继续。",
+};
+
+const $ = (id) => document.getElementById(id);
+const root = $("call");
+const parameters = new URLSearchParams(location.search);
+
+class Page {
+  #api = new Api();
+  #socket;
+  #client;
+  #media;
+  #me;
+  #entered = false;
+  #link = "connecting";
+  #quality = "";
+
+  async open() {
+    const ticket = parameters.get("ticket");
+    if (ticket) {
+      // out of the address at once: it is of no more use, and belongs in nobody's history
+      const rest = new URLSearchParams(parameters);
+      rest.delete("ticket");
+      history.replaceState(null, "", rest.size ? `/call?${rest}` : "/call");
+      this.#keep(await this.#api.redeem(ticket));
+    } else {
+      await this.#restore();
+    }
+    this.#media = new LocalMedia(this.kept.device_id);
+    this.#media.addEventListener("change", () => this.#drawLocal());
+    this.#socket = new Socket(location.origin, (refusal) => this.#credentials(refusal));
+    this.#client = new CallClient(this.#socket, {
+      media: this.#media, relayOnly: parameters.get("relay") === "only",
+    });
+    globalThis.callClient = this.#client; // for support: its peer connection's statistics
+    this.#listen();
+    this.#socket.connect();
+  }
+
+  #keep({ access_token, refresh_token, user, call, device_id }) {
+    this.kept = { user, call, device_id };
+    this.#me = user;
+    sessionStorage.setItem(KEPT, JSON.stringify({ ...this.kept, refresh_token }));
+    this.#api.adopt({ access_token, refresh_token, user }, (refreshed) =>
+      sessionStorage.setItem(KEPT, JSON.stringify({ ...this.kept, refresh_token: refreshed })));
+  }
+
+  async #restore() {
+    const stored = JSON.parse(sessionStorage.getItem(KEPT) ?? "null");
+    if (!stored) throw new Error("通话链接已失效，请从问诊中重新进入");
+    this.kept = { user: stored.user, call: stored.call, device_id: stored.device_id };
+    this.#me = stored.user;
+    this.#api.adopt({ refresh_token: stored.refresh_token, user: stored.user }, (refreshed) =>
+      sessionStorage.setItem(KEPT, JSON.stringify({ ...this.kept, refresh_token: refreshed })));
+    await this.#api.refresh();
+  }
+
+  async #credentials(refusal) {
+    if (refusal?.code === "unauthenticated") await this.#api.refresh();
+    else if (refusal) throw refusal;
+    return { token: this.#api.token, device: "h5", device_id: this.kept.device_id };
+  }
+
+  #listen() {
+    this.#socket
+      .on("state", (state) => {
+        if (state === "connected" && !this.#entered) this.#enter().catch((error) => this.#fail(error));
+        if (state === "refused") this.#fail(new Error("登录已失效，请从问诊中重新进入"));
+        this.#draw();
+      })
+      .on("session:expiring", async () => {
+        await this.#api.refresh();
+        await this.#socket.emit("session:refresh", { token: this.#api.token });
+      });
+    this.#client
+      .on("change", () => this.#draw())
+      .on("remote", (stream) => this.#play(stream))
+      .on("link", (link) => { this.#link = link; this.#draw(); })
+      .on("quality", (stats) => this.#judge(stats))
+      .on("peer", ({ mic, camera }) => { this.peerDevices = { mic, camera }; this.#draw(); })
+      .on("ended", () => this.#end());
+    setInterval(() => this.#drawState(), 500);
+  }
+
+  // After a ticket or a reload: learn what the call is doing, and be in it again where it goes on.
+  async #enter() {
+    this.#entered = true;
+    const { call } = await this.#socket.emit("call:resume", { call: this.kept.call, fresh: false });
+    root.dataset.media = call.media;
+    await this.#media.open(call.media);
+    await this.#fillDevices();
+    await this.#client.resume(this.kept.call);
+    if (parameters.get("accept") && call.state === "ringing" && call.started_by !== this.#me.id) {
+      await this.#client.accept(this.kept.call);
+    }
+  }
+
+  #play(stream) {
+    const video = $("remote");
+    if (video.srcObject !== stream) video.srcObject = stream;
+    video.play().catch(() => this.#tell("点击画面以播放声音", () => video.play()));
+    stream.onaddtrack = stream.onremovetrack = () => this.#draw();
+    this.#draw();
+  }
+
+  #judge({ rtt_ms = 0, loss = 0 }) {
+    if (loss > POOR_LOSS || rtt_ms > POOR_RTT_MS) this.#quality = "网络较差";
+    else if (loss > GOOD_LOSS || rtt_ms > GOOD_RTT_MS) this.#quality = "网络一般";
+    else this.#quality = "网络良好";
+    this.#drawState();
+  }
+
+  async #end() {
+    this.#media.close();
+    sessionStorage.removeItem(KEPT);
+    this.#draw();
+    await this.#api.logOut();
+    this.#socket.close();
+  }
+
+  #fail(error) {
+    root.dataset.state = "ended";
+    $("state").textContent = error.message || "通话无法打开";
+    $("controls").replaceChildren();
+    sessionStorage.removeItem(KEPT);
+  }
+
+  #draw() {
+    const call = this.#client?.call;
+    if (!call) return;
+    const peer = call.parties.find(({ user }) => user !== this.#me.id);
+    root.dataset.state = call.state;
+    $("peer").textContent = peer.name;
+    document.querySelector(".face").dataset.name = peer.name.slice(0, 1);
+    const theirs = this.peerDevices ?? peer;
+    const picture = call.media === "video" && theirs.camera === "on" && $("remote").srcObject;
+    root.dataset.picture = picture ? "yes" : "no";
+    $("peer-devices").textContent = this.#peerWords(call, theirs);
+    this.#drawState();
+    this.#drawControls(call);
+  }
+
+  #peerWords(call, { mic, camera }) {
+    if (!["connecting", "connected"].includes(call.state)) return "";
+    const words = { off: "已关闭", blocked: "被禁用" };
+    const parts = [];
+    if (mic !== "on") parts.push(`对方麦克风${words[mic]}`);
+    if (call.media === "video" && camera !== "on") parts.push(`对方摄像头${words[camera]}`);
+    return parts.join(" · ");
+  }
+
+  #drawState() {
+    const call = this.#client?.call;
+    if (call) $("state").textContent = this.#stateWords(call);
+  }
+
+  #stateWords(call) {
+    const media = MEDIA[call.media];
+    const mine = call.started_by === this.#me.id;
+    const absent = call.parties.find(({ user }) => user !== this.#me.id)?.present === false;
+    switch (call.state) {
+      case "ringing":
+        return mine ? `正在呼叫，等待对方接听${media}通话…` : `您有新的${media}通话，是否接听？`;
+      case "connecting":
+        return "正在接通…";
+      case "connected":
+        if (this.#socket.state !== "connected" || this.#link === "lost") return "网络不稳定，正在重新连接…";
+        if (absent) return "对方网络中断，正在等待对方回来…";
+        return [lasted(call), this.#quality].filter(Boolean).join(" · ");
+      case "ended":
+        return call.duration_s >= 1 ? `${this.#endWords(call)} · 时长 ${hms(call.duration_s)}` : this.#endWords(call);
+    }
+    return "";
+  }
+
+  #endWords(call) {
+    if (call.started_by === this.#me.id && call.end_reason === "cancelled") return "通话已取消";
+    if (call.started_by !== this.#me.id) {
+      if (call.end_reason === "missed") return "未接听，通话已结束";
+      if (call.end_reason === "declined") return "您已拒绝通话";
+    }
+    return ENDED[call.end_reason] ?? "通话已结束";
+  }
+
+  #drawControls(call) {
+    const key = [call.state, call.started_by, JSON.stringify(this.#media.switches)].join();
+    if (this.drawn === key) return;
+    this.drawn = key;
+    $("controls").replaceChildren(...this.#controls(call));
+  }
+
+  #controls(call) {
+    const client = this.#client;
+    const mine = call.started_by === this.#me.id;
+    const end = (label, work) => this.#button("✕", label, work, { class: "end" });
+    if (call.state === "ringing" && mine) return [end("取消", () => client.cancel())];
+    if (call.state === "ringing") {
+      return [
+        end("拒绝", () => client.decline()),
+        this.#button("✓", "接听", () => client.accept(call.id), { class: "accept" }),
+      ];
+    }
+    if (call.state === "ended") return [];
+    return [...this.#switches(call), end("挂断", () => client.hangUp())];
+  }
+
+  #switches(call) {
+    const { mic, camera } = this.#media.switches;
+    const muted = this.#button("♪", mic === "on" ? "静音" : "取消静音",
+      () => this.#media.setMic(mic !== "on"), { ariaPressed: String(mic === "on") });
+    if (call.media === "audio") return [muted];
+    return [muted, this.#button("◉", camera === "on" ? "关闭摄像头" : "打开摄像头",
+      () => this.#media.setCamera(camera !== "on"), { ariaPressed: String(camera === "on") })];
+  }
+
+  #button(sign, label, work, attributes) {
+    const onclick = async ({ currentTarget }) => {
+      currentTarget.disabled = true;
+      try {
+        await work();
+      } catch (error) {
+        this.#tell(error.message || "操作未成功，请稍后再试");
+      } finally {
+        currentTarget.disabled = false;
+      }
+    };
+    return h("button", { type: "button", "data-sign": sign, onclick, ...attributes }, label);
+  }
+
+  #drawLocal() {
+    const { camera } = this.#media.switches;
+    root.dataset.camera = camera === "on" ? "on" : "off";
+    $("local").srcObject = camera === "on" ? this.#media.stream : null;
+    const kinds = root.dataset.media === "video" ? ["audio", "video"] : ["audio"];
+    const problems = kinds.map((kind) => {
+      const problem = this.#media.problems[kind];
+      return problem && (problem === "blocked" ? BLOCKED : MISSING)[kind];
+    });
+    this.#tell(problems.filter(Boolean).join(" "));
+    this.#draw();
+  }
+
+  async #fillDevices() {
+    const found = await this.#media.devices();
+    for (const [id, kind] of [["mics", "audio"], ["cameras", "video"]]) {
+      const select = $(id);
+      select.parentElement.hidden = kind === "video" && root.dataset.media === "audio";
+      select.replaceChildren(...found[kind].map((one, n) =>
+        h("option", { value: one.deviceId }, one.label || `设备 ${n + 1}`)));
+      select.onchange = () => this.#media.choose(kind, select.value);
+    }
+  }
+
+  #tell(text, onclick = null) {
+    $("problem").textContent = text;
+    $("problem").hidden = !text;
+    $("problem").onclick = onclick && (() => { onclick(); this.#tell(""); });
+  }
+
+  fail(error) {
+    this.#fail(error);
+  }
+}
+
+function hms(seconds) {
+  const two = (n) => String(Math.floor(n)).padStart(2, "0");
+  return `${two(seconds / 3600)}:${two((seconds / 60) % 60)}:${two(seconds % 60)}`;
+}
+
+// The hospital's clock may not be this device's: count from when it was seen connected here.
+const seen = new Map();
+function lasted(call) {
+  if (!seen.has(call.id)) seen.set(call.id, performance.now());
+  return hms((performance.now() - seen.get(call.id)) / 1000);
+}
+
+const page = new Page();
+page.open().catch((error) => page.fail(error));

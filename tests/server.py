@@ -79,9 +79,10 @@ class ServerProcess:
                 os.kill(self._process.pid, signal.SIGKILL)
             await self._exit_code(STOP_SECONDS)
 
-    async def restart(self) -> None:
+    async def restart(self, **settings: str) -> None:
         """Bring it up again on the same data and port; it is stopped first if it still runs."""
         await self.stop()
+        self._env |= settings
         await self.start()
 
     async def close(self) -> None:

@@ -474,3 +474,20 @@ async def test_money_nobody_told_of_is_found_when_its_order_is_to_be_closed(till
 
     await until_money_is(patient, consultation, "refunded")
     assert till.refunds(number) == [f"R{number}"]
+
+
+@pytest.mark.rule("M2")
+async def test_money_goes_back_the_way_it_came_after_the_provider_was_changed(
+    tmp_path: Path,
+) -> None:
+    async with open_till(tmp_path) as till:
+        patient, consultation, number = await till.paid()
+        await till.server.restart(WENZHEN_PAYMENTS__PROVIDER="sandbox")
+
+        await patient.post(f"/consultations/{consultation}/cancel")
+        await until_money_is(patient, consultation, "refunded")
+
+        assert till.refunds(number) == [f"R{number}"]
+        later = await ask(patient, till.doctor)
+        begun = await patient.post(f"/consultations/{later['id']}/pay")
+        assert begun["payment"]["provider"] == "sandbox"

@@ -10,10 +10,12 @@ import structlog
 from aiohttp import web
 from prometheus_client import CollectorRegistry
 
+from companion.calls import CallPages
 from companion.contacts import AccountContacts
 from companion.operator import OperatorService
 from companion.reconciliation import Reconciliation
 from companion.rest import kernel, openapi, pages
+from companion.rest.calls import CallRoutes
 from companion.rest.consultations import ConsultationRoutes
 from companion.rest.kernel import Route
 from companion.rest.notices import NoticeRoutes
@@ -109,6 +111,10 @@ class Hub:
             self.stores.payments, self.stores.audit, self.clock, ZoneInfo(settings.timezone),
             policy.reconciliation,
         )  # fmt: skip
+        self.call_pages = CallPages(
+            self.stores.calls, self.stores.call_tickets, self.core.calling.quality,
+            self.stores.accounts, self.companion.sessions, self.clock, policy.calls,
+        )  # fmt: skip
         self._join_gateway(metrics)
         self.background = Background()
         self.draining = False
@@ -122,9 +128,12 @@ class Hub:
             self.settings.policy.accounts, settings.sweep_seconds,
         )  # fmt: skip
         core = self.core
-        self.commands = Commands(
-            core.rooms, core.messages, core.consultations, self.connections, self.guard
-        ).table()
+        self.commands = [
+            *Commands(
+                core.rooms, core.messages, core.consultations, self.connections, self.guard
+            ).table(),
+            *core.calling.commands.table(),
+        ]
         self.connections.watch(metrics)
         metrics.measure_queues(lambda: sum(c.wire.queued_bytes for c in self.connections))
         dispatcher = Dispatcher(self.commands, RateLimiter(settings.limits), metrics)
@@ -143,6 +152,7 @@ class Hub:
             *OperatorRoutes(self.operator, ZoneInfo(self.settings.timezone)).routes(),
             *ReconciliationRoutes(self.reconciliation).routes(),
             *NoticeRoutes(core.notices).routes(),
+            *CallRoutes(self.call_pages).routes(),
         ]
         wechat = self.providers.get("wechat")
         if isinstance(wechat, WechatPay):

@@ -1,6 +1,6 @@
 """Test rooms for a demo server: `POST /test/load-data`, what `wenzhen dev load-data` calls.
 
-Each room is a text consultation in progress between a patient and a doctor of its own, made through
+Each room is a consultation in progress between a patient and a doctor of its own, made through
 the same use cases as any other, with tokens that outlast a long run.
 """
 
@@ -33,6 +33,7 @@ class Asked(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     rooms: int = Field(ge=1, le=100)
+    mode: Mode = Mode.TEXT
 
 
 class RoomLoader:
@@ -55,15 +56,15 @@ class RoomLoader:
         self._clock = clock
         self._places = asyncio.Semaphore(AT_ONCE)
 
-    async def load(self, rooms: int) -> list[dict[str, str]]:
+    async def load(self, rooms: int, mode: Mode) -> list[dict[str, str]]:
         """Make that many rooms; give each one's ids and tokens."""
-        return list(await asyncio.gather(*(self._room() for _ in range(rooms))))
+        return list(await asyncio.gather(*(self._room(mode) for _ in range(rooms))))
 
-    async def _room(self) -> dict[str, str]:
+    async def _room(self, mode: Mode) -> dict[str, str]:
         async with self._places:
             patient, patient_token = await self._log_in(Role.PATIENT, "压测患者")
             doctor, doctor_token = await self._log_in(Role.DOCTOR, "压测医生")
-            consultation = await self._consult(patient, doctor)
+            consultation = await self._consult(patient, doctor, mode)
         return {
             "room": consultation[1],
             "consultation": consultation[0],
@@ -71,7 +72,7 @@ class RoomLoader:
             "doctor_token": doctor_token,
         }
 
-    async def _consult(self, patient: Caller, doctor: Caller) -> tuple[str, str]:
+    async def _consult(self, patient: Caller, doctor: Caller, mode: Mode) -> tuple[str, str]:
         """Bring the two together; give the consultation's and the room's id."""
         entry = Doctor(
             id=doctor.user,
@@ -79,7 +80,7 @@ class RoomLoader:
             title=Title.RESIDENT,
             hospital="压测医院",
             department="压测科",
-            prices=Prices(text=0),
+            prices=Prices(text=0, voice=0, video=0),
         )
         await self._doctors.add(entry)
         person = await self._people.add(
@@ -91,10 +92,10 @@ class RoomLoader:
         form = Form(
             request=new_id(self._clock.now()),
             doctor=doctor.user,
-            mode=Mode.TEXT,
+            mode=mode,
             person=person.id,
             seen_before=True,
-            description="压力测试产生的图文问诊",
+            description="压力测试产生的问诊记录",
             images=(),
             consent_version="1",
         )
@@ -131,6 +132,6 @@ def mount(app: web.Application, loader: RoomLoader) -> None:
             asked = Asked.model_validate_json(await request.read())
         except ValidationError:
             return web.json_response({"code": "bad_request", "fields": ["rooms"]}, status=400)
-        return web.json_response({"items": await loader.load(asked.rooms)})
+        return web.json_response({"items": await loader.load(asked.rooms, asked.mode)})
 
     app.router.add_post("/test/load-data", load)

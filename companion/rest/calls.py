@@ -36,7 +36,7 @@ class CallRoutes:
                   summary="A call; its doctor is shown its quality, side by side (V9)"),
             Route("POST", "/calls/{id}/ticket", self.issue, status=201,
                   summary="Make a one-time ticket for the call page, good for a minute"),
-            Route("POST", "/calls/redeem", self.redeem, body=Redeem, public=True,
+            Route("POST", "/call-tickets/redeem", self.redeem, body=Redeem, public=True,
                   summary="Trade the call page's ticket for a session of its own"),
         ]  # fmt: skip
         return [replace(row, tag="calls") for row in rows]

@@ -22,7 +22,7 @@ class Limits(Section):
         "typing:set": Rate(burst=30, per_second=10),
         "message:search": Rate(burst=20, per_second=5),
         # one every 5 s, and at each change of the connection
-        "call:stats": Rate(burst=20, per_second=2),
+        "call:stats": Rate(burst=100, per_second=2),
         "call:candidate": Rate(burst=400, per_second=100),
     }
 

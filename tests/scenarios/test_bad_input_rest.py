@@ -41,7 +41,8 @@ NOBODYS = {
     "/operator/consultations/{id}", "/operator/accounts/{id}", "/operator/dead-letters/{id}",
     "/operator/reconciliations/{date}",
     "/operator/payments/{id}",
-    "/doctors/{id}", "/favourites/{doctor}", "/files/{file}", "/payments/sandbox/{payment}",
+    "/calls/{id}", "/doctors/{id}", "/favourites/{doctor}", "/files/{file}",
+    "/payments/sandbox/{payment}",
 }  # fmt: skip
 UNKNOWN_ID_IS_FINE = {"DELETE /favourites/{doctor}"}
 """Taking away what isn't there leaves what was asked for."""

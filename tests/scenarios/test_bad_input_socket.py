@@ -27,6 +27,15 @@ PHONES = {
 
 UNKNOWN = "no-such-id"
 FRAME_MAX = 65_536
+LATE = {"consultation:end", "call:decline", "call:cancel"}
+SDP = "".join(
+    line + "\r\n"
+    for line in (
+        "v=0", "o=- 1 2 IN IP4 127.0.0.1", "s=-", "t=0 0", "m=audio 9 UDP/TLS/RTP/SAVPF 111",
+        "c=IN IP4 0.0.0.0", "a=ice-ufrag:4ZcD", "a=ice-pwd:2/1muCWoOi3uLifh0NuRHlV3",
+        "a=fingerprint:sha-256 AB:CD", "a=setup:actpass", "a=mid:0",
+    )
+)  # fmt: skip
 UNREACHABLE = [
     "connect", "disconnect", "connect_error", "message", "__disconnect_final", "error", "ping",
     "*", "", "run", "log:stored", "message:new", "consultation:updated", "MESSAGE:SEND",
@@ -100,15 +109,30 @@ class Stage:
     awaiting: str
     seq: int
     """Of a message by the patient."""
+    call: str
+    """Rings the patient in the first room, which is one of video."""
+    ids: tuple[str, str]
+    """The patient's and the doctor's."""
 
     def actor(self, command: Command) -> Member:
         """Give whoever may send the command in the first room."""
+        if command.name == "call:answer":
+            return self.doctor
         return self.doctor if command.roles == ["doctor"] else self.patient
 
     def examples(self) -> dict[str, JsonObject]:
         """Give each command as it should be, with all its optional fields."""
         room, consultation = {"room": self.room}, {"consultation": self.consultation}
         body = {"text": "例子"}
+        call, (patient, doctor) = {"call": self.call}, self.ids
+        candidate = {
+            "candidate": "candidate:1 1 udp 2122260223 192.0.2.7 53705 typ host", "sdpMid": "0",
+            "sdpMLineIndex": 0, "usernameFragment": "4ZcD",
+        }  # fmt: skip
+        measured = {
+            "connection": "connecting", "rtt_ms": 20.5, "jitter_ms": 3, "loss": 0.01,
+            "concealed": 0, "bitrate_kbps": 350.5, "candidate": "host",
+        }  # fmt: skip
         return {
             "session:refresh": {"token": self.patient.token},
             "presence:set": {"state": "foreground"},
@@ -122,6 +146,17 @@ class Stage:
             "message:read": {**room, "seq": 1},
             "message:search": {**room, "text": "例子", "cursor": "f" * 28},
             "typing:set": {**room, "on": True},
+            "call:accept": call,
+            "call:offer": {**call, "to": doctor, "sdp": SDP},
+            "call:answer": {**call, "to": patient, "sdp": SDP},
+            "call:candidate": {**call, "to": doctor, "candidate": candidate},
+            "call:media": {**call, "mic": "off", "camera": "blocked"},
+            "call:stats": {**call, "stats": measured},
+            "call:resume": {**call, "fresh": True},
+            "call:hang_up": call,
+            "call:decline": call,
+            "call:cancel": call,
+            "call:start": {**room, "media": "video", "record": False},
             "consultation:accept": {"consultation": self.awaiting},
             "consultation:decline": {**consultation, "reason": "请到医院面诊"},
             "consultation:end": consultation,
@@ -147,7 +182,8 @@ async def stage(clocked: ServerProcess, http: aiohttp.ClientSession) -> AsyncIte
     url = clocked.url
     async with http.get(f"{url}/asyncapi.json") as answer:
         reference = Reference(await answer.json())
-    ours, theirs, third = await load_rooms(http, url, 3)
+    (ours,) = await load_rooms(http, url, 1, "video")
+    theirs, third = await load_rooms(http, url, 2)
     tokens = [
         ours["patient_token"], ours["doctor_token"], theirs["patient_token"],
         theirs["doctor_token"], third["patient_token"],
@@ -157,10 +193,13 @@ async def stage(clocked: ServerProcess, http: aiohttp.ClientSession) -> AsyncIte
     ]
     told = {"room": ours["room"], "client_id": "own", "kind": "text", "body": {"text": "牙疼"}}
     sent = await patient.wire.ask("message:send", told)
+    ids = [(await member.rest("GET", "/me"))["id"] for member in (patient, doctor)]
+    ringing = await doctor.wire.ask("call:start", {"room": ours["room"], "media": "video"})
     yield Stage(
         url, http, reference, ours["room"], ours["consultation"],
         patient, doctor, stranger, other_doctor, waiting,
-        await _ask_for(waiting, doctor), sent["message"]["seq"],
+        await _ask_for(waiting, doctor), sent["message"]["seq"], ringing["call"]["id"],
+        (ids[0], ids[1]),
     )  # fmt: skip
     for member in members:
         await member.wire.close()
@@ -188,8 +227,8 @@ async def test_every_command_has_an_example_which_works(stage: Stage) -> None:
     assert examples.keys() == commands.keys()
     for name, example in examples.items():
         wire = stage.actor(commands[name]).wire
-        # the two that close the room come one after the other: the later one comes too late
-        late = name == "consultation:end"
+        # what closes a room or a call comes one after the other: the later one comes too late
+        late = name in LATE
         answer = await wire.ask(name, example)
         assert answer["ok"] is not late, (name, answer)
 
@@ -226,7 +265,7 @@ async def test_an_argument_that_is_not_one_object_is_refused(stage: Stage) -> No
 @pytest.mark.rule("R2", "C2")
 async def test_outsiders_and_ids_nobody_has_get_one_answer(stage: Stage) -> None:
     before, wrong, tried = await stage.picture(), [], set()
-    ids = {stage.room, stage.consultation, stage.awaiting}
+    ids = {stage.room, stage.consultation, stage.awaiting, stage.call}
     for command in stage.reference.commands:
         example = stage.examples()[command.name]
         named = [field for field, value in example.items() if str(value) in ids]

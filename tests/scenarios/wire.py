@@ -161,8 +161,11 @@ async def log_in(
         return await answer.json()
 
 
-async def load_rooms(http: aiohttp.ClientSession, url: str, rooms: int) -> list[dict[str, str]]:
+async def load_rooms(
+    http: aiohttp.ClientSession, url: str, rooms: int, mode: str = "text"
+) -> list[dict[str, str]]:
     """Have the demo server make consultations in progress, each with people of its own."""
-    async with http.post(f"{url}/test/load-data", json={"rooms": rooms}) as answer:
+    wanted = {"rooms": rooms, "mode": mode}
+    async with http.post(f"{url}/test/load-data", json=wanted) as answer:
         assert answer.status == 200, await answer.text()
         return list((await answer.json())["items"])

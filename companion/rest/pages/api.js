@@ -28,7 +28,7 @@ export class Api {
 
   // Exchange a call page's one-time ticket for a session.
   redeem(ticket) {
-    return this.#fetch("POST", "/calls/redeem", { ticket });
+    return this.#fetch("POST", "/call-tickets/redeem", { ticket });
   }
 
   // Go on with a session that began elsewhere; `onRefreshed` keeps each new refresh token.

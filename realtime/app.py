@@ -38,7 +38,15 @@ from realtime.gateway.metrics import Metrics
 from realtime.gateway.redis_bus import RedisBus
 from realtime.gateway.server import Gateway
 from realtime.gateway.sessions import SessionGuard
-from realtime.lifecycle import Background, bound_port, last_steps, listen, settle_memory, until_told
+from realtime.lifecycle import (
+    Background,
+    Step,
+    bound_port,
+    cancellable,
+    last_steps,
+    listen,
+    settle_memory,
+)
 from realtime.paying import join_payments
 from realtime.rooms.payments import PaymentService
 from realtime.rooms.requests import RequestService
@@ -235,14 +243,17 @@ def _serve_document(app: web.Application, path: str, document: dict[str, object]
     app.router.add_get(path, serve)
 
 
-async def run(runtime: Runtime, on_ready: Callable[[str], None]) -> bool:
-    """Serve until told to stop; say whether it ended as told. Raises OSError for a taken port."""
+async def run(runtime: Runtime, on_ready: Callable[[str], None]) -> None:
+    """Serve until cancelled, or until background work died. Raises OSError for a taken port."""
     hub = Hub(runtime)
     server = runtime.settings.server
-    await hub.start()
-    runner = await listen(hub.app, server.host, server.port, reuse_port=server.reuse_port)
-    settle_memory()
-    on_ready(f"http://{server.host}:{bound_port(runner)}")
-    died = await until_told(hub.background.died)
-    await last_steps([("drain", hub.drain), ("requests", runner.cleanup), ("parts", hub.stop)])
-    return not died
+    steps: list[Step] = [("parts", hub.stop)]
+    try:
+        await cancellable(hub.start())
+        runner = await listen(hub.app, server.host, server.port, reuse_port=server.reuse_port)
+        steps = [("drain", hub.drain), ("requests", runner.cleanup), *steps]
+        settle_memory()
+        on_ready(f"http://{server.host}:{bound_port(runner)}")
+        await hub.background.died.wait()
+    finally:
+        await last_steps(steps)

@@ -2,9 +2,8 @@
 
 import asyncio
 import gc
-import signal
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
-from typing import Any
+from typing import Any, TypeVar
 
 import structlog
 from aiohttp import web
@@ -12,6 +11,9 @@ from aiohttp import web
 GC_THRESHOLDS = (50_000, 50, 100)
 """A thousand connections make the collector the largest cost at its defaults."""
 CANCEL_SECONDS = 0.5
+
+T = TypeVar("T")
+Step = tuple[str, Callable[[], Awaitable[Any]]]
 
 logger = structlog.get_logger(__name__)
 
@@ -30,17 +32,31 @@ class Background:
             task.add_done_callback(self._ended)
 
     async def stop(self) -> None:
-        running = self._tasks
-        while running:
-            for task in running:
-                task.cancel()
-            # a database call that ends just then can swallow the cancellation: so ask again
-            _, running = await asyncio.wait(running, timeout=CANCEL_SECONDS)
+        await end(self._tasks)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled():
             logger.error("background_died", task=repr(task.get_coro()), exc_info=task.exception())
             self.died.set()
+
+
+async def end(tasks: set[asyncio.Task[Any]]) -> None:
+    """Cancel the tasks until they end: a database call that ends just then can swallow it."""
+    running = {task for task in tasks if not task.done()}
+    while running:
+        for task in running:
+            task.cancel()
+        _, running = await asyncio.wait(running, timeout=CANCEL_SECONDS)
+
+
+async def cancellable(work: Coroutine[Any, Any, T]) -> T:
+    """Do work that uses the database, to be cancelled at any moment."""
+    task = asyncio.create_task(work)
+    try:
+        await asyncio.wait({task})
+    finally:
+        await end({task})
+    return task.result()
 
 
 async def listen(app: web.Application, host: str, port: int, *, reuse_port: bool) -> web.AppRunner:
@@ -52,7 +68,7 @@ async def listen(app: web.Application, host: str, port: int, *, reuse_port: bool
     site = web.TCPSite(runner, host, port, reuse_port=reuse_port or None, backlog=1024)
     try:
         await site.start()
-    except OSError:
+    except BaseException:
         await runner.cleanup()
         raise
     return runner
@@ -64,19 +80,6 @@ def bound_port(runner: web.AppRunner) -> int:
     return int(addresses[0][1])
 
 
-async def until_told(died: asyncio.Event) -> bool:
-    """Wait for SIGTERM or SIGINT, or for background work to die; say whether it died."""
-    loop = asyncio.get_running_loop()
-    told = asyncio.Event()
-    for name in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(name, told.set)
-    waits = [asyncio.create_task(told.wait()), asyncio.create_task(died.wait())]
-    await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-    for wait in waits:
-        wait.cancel()
-    return died.is_set()
-
-
 def settle_memory() -> None:
     """Set what start-up made apart from garbage collection, and collect less often."""
     gc.collect()
@@ -84,7 +87,7 @@ def settle_memory() -> None:
     gc.set_threshold(*GC_THRESHOLDS)
 
 
-async def last_steps(steps: Iterable[tuple[str, Callable[[], Awaitable[Any]]]]) -> None:
+async def last_steps(steps: Iterable[Step]) -> None:
     """Take each step of the shutdown, whatever the ones before it did."""
     for name, step in steps:
         try:

@@ -6,6 +6,7 @@ import socket
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
+from realtime.lifecycle import cancellable
 from realtime.secrets import Secrets, load_secrets
 from realtime.settings import Settings
 from storage.embedded import EmbeddedMongo, running_uri
@@ -31,7 +32,7 @@ def read_secrets(settings: Settings) -> Secrets:
 async def mongodb(settings: Settings) -> AsyncIterator[str]:
     """Give the URI of a database that fits."""
     if settings.mongodb.uri is not None:
-        await check_server(settings.mongodb.uri)
+        await cancellable(check_server(settings.mongodb.uri))
         yield settings.mongodb.uri
         return
     mongo = EmbeddedMongo(settings.data, cache_gb=settings.mongodb.cache_gb)

@@ -9,13 +9,13 @@ from realtime.servers import address_error, read_secrets, servers
 from realtime.settings import Settings
 
 
-async def serve_alone(settings: Settings, on_ready: Callable[[str], None]) -> bool:
-    """Serve until told to stop; say whether it ended as told."""
+async def serve_alone(settings: Settings, on_ready: Callable[[str], None]) -> None:
+    """Serve until cancelled, or until background work died."""
     secrets = read_secrets(settings)
     async with servers(settings) as (mongo_uri, redis_url):
         runtime = app.Runtime(settings, secrets, mongo_uri, redis_url)
         try:
-            return await app.run(runtime, on_ready)
+            await app.run(runtime, on_ready)
         except OSError as error:
             raise address_error(settings.server.host, settings.server.port, error) from error
 

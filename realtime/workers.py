@@ -1,6 +1,7 @@
 """Several processes on one port: start them, bring back one that dies, end them together."""
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
@@ -42,17 +43,12 @@ class Workers:
         self._running: dict[int, asyncio.subprocess.Process] = {}
         self._exit_code = 0
 
-    def stop(self) -> None:
-        """Have every worker drain; `run` returns when they have."""
-        self._told.set()
-
     async def run(self) -> int:
-        """Keep the workers running until `stop`; give the exit code."""
-        loop = asyncio.get_running_loop()
-        for name in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(name, self.stop)
+        """Keep the workers running until cancelled; give the exit code."""
         keepers = [asyncio.create_task(self._keep(index)) for index in range(self._count)]
-        await self._told.wait()
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._told.wait()
+        self._told.set()
         await asyncio.gather(*(self._end(process) for process in self._running.values()))
         await asyncio.gather(*keepers)
         return self._exit_code
@@ -66,7 +62,7 @@ class Workers:
                 return
             if code == EXIT_CONFIG:
                 self._exit_code = code
-                self.stop()
+                self._told.set()
                 return
             lived = asyncio.get_running_loop().time() - born
             pause = 0.0 if lived > STEADY_SECONDS else min(2 * pause + 0.5, PAUSE_SECONDS_MAX)

@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import zipfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import aiohttp
@@ -23,6 +23,15 @@ from tests.server import COMMAND, ServerProcess
 @pytest.fixture(autouse=True)
 def no_settings_around(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture(autouse=True)
+def own_signals() -> Iterator[None]:
+    """Take back what a command run in this process makes of its signals."""
+    kept = [(name, signal.getsignal(name)) for name in (signal.SIGTERM, signal.SIGINT)]
+    yield
+    for name, handler in kept:
+        signal.signal(name, handler)
 
 
 @pytest.fixture(scope="module")

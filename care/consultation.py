@@ -17,6 +17,7 @@ from care.errors import Conflict, Forbidden
 from care.policy import ConsultationPolicy
 from care.record import HOUR, MINUTE, Record
 from care.rooms import Activity
+from care.slots import BookedSlot
 
 FREE_ORDER_LABEL = "免费咨询,无订单号"
 
@@ -49,6 +50,9 @@ class Action(StrEnum):
     END = "end"
     RUN_OUT = "run_out"
     WITHDRAW = "withdraw"
+    REMIND = "remind"
+    CALL = "call"
+    CONNECT = "connect"
 
 
 class Because(StrEnum):
@@ -59,6 +63,7 @@ class Because(StrEnum):
     NO_REPLY = "no_reply"
     IDLE = "idle"
     TIME_UP = "time_up"
+    NO_SHOW = "no_show"
     CANCELLED = "cancelled_by_patient"
     CANCELLED_BY_STAFF = "cancelled_by_staff"
     DECLINED = "declined_by_doctor"
@@ -77,6 +82,13 @@ TABLE: Mapping[tuple[State, Action], State] = {
     (State.IN_PROGRESS, Action.DECLINE): State.DECLINED,
     (State.IN_PROGRESS, Action.END): State.ENDED,
     (State.IN_PROGRESS, Action.RUN_OUT): State.ENDED,
+    # a booking that is not paid for yet: only its doctor's cancelled time does this (B8)
+    (State.AWAITING_PAYMENT, Action.DECLINE): State.DECLINED,
+    (State.AWAITING_DOCTOR, Action.REMIND): State.AWAITING_DOCTOR,
+    (State.AWAITING_DOCTOR, Action.CALL): State.AWAITING_DOCTOR,
+    (State.AWAITING_DOCTOR, Action.CONNECT): State.IN_PROGRESS,
+    # begun in text, then called after all
+    (State.IN_PROGRESS, Action.CONNECT): State.IN_PROGRESS,
     (State.AWAITING_PAYMENT, Action.WITHDRAW): State.CANCELLED,
     (State.AWAITING_DOCTOR, Action.WITHDRAW): State.CANCELLED,
     (State.IN_PROGRESS, Action.WITHDRAW): State.CANCELLED,
@@ -90,10 +102,22 @@ ACTORS: Mapping[Action, frozenset[Role]] = {
     Action.END: frozenset({Role.PATIENT, Role.DOCTOR}),
     # the hospital steps in, also when the talk has begun
     Action.WITHDRAW: STAFF,
-    # the payment's notification and the clock; no caller may ask for these
+    # the payment's notification, the clock, and the calls; no caller may ask for these
     Action.PAID: frozenset(),
     Action.RUN_OUT: frozenset(),
+    Action.REMIND: frozenset(),
+    Action.CALL: frozenset(),
+    Action.CONNECT: frozenset(),
 }
+
+_TIMES: Mapping[Action, str] = {
+    Action.PAID: "waiting_since",
+    Action.ACCEPT: "accepted_at",
+    Action.REMIND: "reminded_at",
+    Action.CALL: "called_at",
+    Action.CONNECT: "connected_at",
+}
+"""Where a move's time is kept."""
 
 
 class DoctorCard(Record):
@@ -123,6 +147,8 @@ class ClosedReason(Record):
     text: str
     at: datetime
     detail: str | None = None
+    missed_by: str | None = None
+    """Whoever a booked call failed by: `patient` or `doctor` (B6)."""
 
 
 class Consultation(Record):
@@ -142,10 +168,17 @@ class Consultation(Record):
     guardian_present: bool = False
     description: str
     images: tuple[str, ...] = ()
+    slot: BookedSlot | None = None
+    """Voice and video have one (B1)."""
     consent_version: str
     price: int = Field(ge=0)
     created_at: datetime
     waiting_since: datetime | None = None
+    reminded_at: datetime | None = None
+    called_at: datetime | None = None
+    """When the doctor first called, whether or not the patient answered."""
+    connected_at: datetime | None = None
+    """When a call first connected them."""
     accepted_at: datetime | None = None
     ended_at: datetime | None = None
     closed_reason: ClosedReason | None = None
@@ -191,10 +224,12 @@ class Deadline:
 def deadline(
     consultation: Consultation, activity: Activity, policy: ConsultationPolicy
 ) -> Deadline | None:
-    """Tell when the consultation closes by itself, and why (C3, C4, C6, C8); none once closed."""
+    """Tell when the consultation closes by itself, and why (B6, C3–C8); none once closed."""
     c = consultation
     if c.state is State.AWAITING_PAYMENT:
         return _in(c.created_at, policy.payment_seconds, Because.UNPAID)
+    if c.state is State.AWAITING_DOCTOR and c.slot:
+        return Deadline(c.slot.missed_at, Because.NO_SHOW)
     if c.state is State.AWAITING_DOCTOR and c.waiting_since:
         return _in(c.waiting_since, policy.acceptance_seconds, Because.NOT_ACCEPTED)
     if c.state is State.IN_PROGRESS and c.accepted_at:
@@ -215,8 +250,9 @@ def _clocks(
     c: Consultation, accepted_at: datetime, activity: Activity, policy: ConsultationPolicy
 ) -> list[Deadline]:
     """List the clocks that run while it is in progress."""
-    if activity.doctor_replied:
-        since = max(accepted_at, activity.last_at or accepted_at)
+    # who was called has been heard
+    if activity.doctor_replied or c.connected_at:
+        since = max(filter(None, [accepted_at, c.connected_at, activity.last_at]))
         clocks = [_in(since, policy.idle_seconds, Because.IDLE)]
     else:
         clocks = [_in(accepted_at, policy.reply_seconds, Because.NO_REPLY)]
@@ -258,7 +294,7 @@ def move(
     consultation: Consultation,
     action: Action,
     now: datetime,
-    closing: ClosedReason,
+    closing: ClosedReason | None = None,
 ) -> Consultation:
     """Return the consultation after the action. Raises Conflict where the table has no such move.
 
@@ -267,14 +303,14 @@ def move(
     state = TABLE.get((consultation.state, action))
     if state is None:
         raise Conflict
-    if closing.because is Because.NO_REPLY:
+    if closing and closing.because is Because.NO_REPLY:
         state = State.EXPIRED
     changes: dict[str, Any] = {"state": state, "version": consultation.version + 1}
-    if state is State.AWAITING_DOCTOR:
-        changes["waiting_since"] = now
-    elif state is State.IN_PROGRESS:
+    if action in _TIMES:
+        changes[_TIMES[action]] = now
+    if state is State.IN_PROGRESS and consultation.accepted_at is None:
         changes["accepted_at"] = now
-    else:
+    if state not in OPEN:
         changes |= {"ended_at": now, "closed_reason": closing}
     return consultation.changed(**changes)
 

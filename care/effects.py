@@ -99,14 +99,21 @@ def caused_by(
 ) -> Outgoing:
     """List what a move causes; `action` is None for the creation."""
     c = consultation
-    effects: list[Effect] = [*_lines(c, policy)]
+    effects: list[Effect] = [*_lines(c, policy)] if _entered(action, c) else []
     if not c.open and c.price:
         effects.append(Settle(consultation=c.id, refund=refundable(c)))
     effects.append(Updated(consultation=c.id, doctor=c.waiting_since is not None))
-    if c.waiting_since is not None:
+    if c.waiting_since is not None and c.slot is None:
         effects.append(QueueMoved(doctor=c.doctor.id))
     effects += notices_of(action, c)
     return Outgoing(id=f"consultation:{c.id}:{c.version:06d}", effects=tuple(effects))
+
+
+def _entered(action: Action | None, c: Consultation) -> bool:
+    """Say whether the move brought it into another state."""
+    if action is Action.CONNECT:
+        return c.accepted_at == c.connected_at
+    return action not in {Action.REMIND, Action.CALL}
 
 
 def _lines(c: Consultation, policy: ConsultationPolicy) -> list[Line]:

@@ -7,7 +7,7 @@ from typing import Any
 import structlog
 
 from care.consultation import Consultation
-from care.effects import Effect, Line, Outgoing, Paid, QueueMoved, Settle, Updated
+from care.effects import CallNoted, Effect, Line, Outgoing, Paid, QueueMoved, Settle, Updated
 from care.notices import Deliver, Notify
 from care.ports import Channel, Clock, ConsultationStore, Log, OutboxStore
 from care.record import Record, new_id
@@ -51,6 +51,7 @@ class Carrier:
             Deliver: notices.deliver,
             Settle: payments.settle,
             Paid: payments.paid,
+            CallNoted: self._call_noted,
         }
 
     def serve(
@@ -143,6 +144,10 @@ class Carrier:
     async def _queue_moved(self, effect: QueueMoved) -> None:
         for c in await self._store.waiting(effect.doctor):
             self._channel.push([c.patient], "consultation:updated", await self._show(c, c.patient))
+
+    async def _call_noted(self, effect: CallNoted) -> None:
+        service = self._service()
+        await (service.connect if effect.connected else service.note_called)(effect.consultation)
 
     async def _show(self, c: Consultation, viewer: str) -> Mapping[str, Any]:
         return await self._service().show(c, viewer)

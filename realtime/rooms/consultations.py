@@ -5,6 +5,7 @@ from typing import Any, Protocol
 
 from care.accounts import Caller, Role
 from care.consultation import (
+    TABLE,
     Action,
     Because,
     ClosedReason,
@@ -130,6 +131,25 @@ class ConsultationService:
 
         return await self._change(consultation_id, Action.PAID, step)
 
+    async def note_called(self, consultation_id: str) -> None:
+        """Note that the doctor of a booked one called, once (B6)."""
+        await self._let_call(consultation_id, Action.CALL, lambda c: c.called_at is None)
+
+    async def connect(self, consultation_id: str) -> None:
+        """Begin the talk: a call connected them. Does nothing the second time, or once closed."""
+        await self._let_call(consultation_id, Action.CONNECT, lambda c: c.connected_at is None)
+
+    async def _let_call(
+        self, consultation_id: str, action: Action, wanted: Callable[[Consultation], bool]
+    ) -> None:
+        """Let a call move it where the table has the move; what is over stays over."""
+
+        def step(c: Consultation) -> Consultation:
+            possible = wanted(c) and (c.state, action) in TABLE
+            return move(c, action, self._clock.now()) if possible else c
+
+        await self._change(consultation_id, action, step)
+
     async def run_out(self, consultation: Consultation) -> bool:
         """Close it if its time is up, else look again when it will be; say whether it closed."""
         c = consultation
@@ -151,6 +171,8 @@ class ConsultationService:
             if before is None:
                 raise Forbidden
             after = step(before)
+            if after is before:
+                return after
             activity = await self._activity(before)
             refuse_late(before, activity, self._clock.now(), self._policy)
             if await self._store_change(before, after, action, activity):

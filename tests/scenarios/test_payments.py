@@ -3,7 +3,7 @@
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -123,6 +123,7 @@ async def open_till(
     serve: Callable[
         [Callable[[], float]], AbstractAsyncContextManager[WechatPay]
     ] = wechat_pay.serve_wechat_pay,
+    env: Mapping[str, str] | None = None,
 ) -> AsyncIterator[Till]:
     moved = MovedTime()
     async with (
@@ -158,6 +159,7 @@ async def open_till(
                 ),
                 "WENZHEN_SECRET_WECHAT_PAY_KEY": private.decode(),
                 "WENZHEN_SECRET_WECHAT_PAY_API_KEY": wechat_pay.API_KEY.decode(),
+                **(env or {}),
             },
         )
         try:

@@ -1,5 +1,6 @@
 """WeChat Pay's server as the tests hold it: it checks, signs and encrypts as the real one does."""
 
+import asyncio
 import base64
 import json
 import re
@@ -27,6 +28,25 @@ def new_key() -> rsa.RSAPrivateKey:
 
 
 @dataclass
+class Hold:
+    """Requests of one kind for one order that WeChat keeps waiting.
+
+    They are carried out first if `booked`, and else never: as when the answer, or the request,
+    gets lost. `kind` is the last word of the path.
+    """
+
+    kind: str
+    order: str
+    booked: bool
+    reached: asyncio.Event = field(default_factory=asyncio.Event)
+    released: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def keep(self) -> None:
+        self.reached.set()
+        await self.released.wait()
+
+
+@dataclass
 class WechatPay:
     """`now` gives Unix seconds. `trouble` is the next calls' fate, in order: a status to answer.
 
@@ -44,6 +64,22 @@ class WechatPay:
     code: str = "SYSTEM_ERROR"
     calls: list[str] = field(default_factory=list)
     forging: bool = False
+    holds: list[Hold] = field(default_factory=list)
+
+    def hold(self, kind: str, order: str, *, booked: bool) -> Hold:
+        """Keep such requests waiting from now on, until `let_go`."""
+        self.holds.append(Hold(kind, order, booked))
+        return self.holds[-1]
+
+    def let_go(self) -> None:
+        """Answer what waits, and keep nothing waiting any more."""
+        held, self.holds = self.holds, []
+        for hold in held:
+            hold.released.set()
+
+    def _held(self, path: str, order: str | None) -> Hold | None:
+        kind = path.rpartition("/")[2]
+        return next((h for h in self.holds if (h.kind, h.order) == (kind, order)), None)
 
     def pay(self, out_trade_no: str) -> None:
         """Let the patient pay the order."""
@@ -123,7 +159,14 @@ class WechatPay:
         fate = self.trouble.pop(0) if self.trouble else 0
         if fate > 0:
             return web.json_response({"code": self.code, "message": "…"}, status=fate)
-        status, answer = self._perform(request, json.loads(body or "{}"))
+        asked = json.loads(body or "{}")
+        hold = self._held(request.path, asked.get("out_trade_no"))
+        if hold and not hold.booked:
+            await hold.keep()
+            return web.json_response({"code": self.code, "message": "…"}, status=503)
+        status, answer = self._perform(request, asked)
+        if hold:
+            await hold.keep()
         if fate < 0:
             status, answer = -fate, {"code": self.code, "message": "…"}
         content = b"" if status == 204 else json.dumps(answer).encode()

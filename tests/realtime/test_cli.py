@@ -308,7 +308,7 @@ async def test_a_record_is_exported_whole_as_one_archive(
         page = archive.read("index.html").decode()
     assert record["consultation"]["room"] == room["room"]
     assert [m["seq"] for m in record["messages"]] == [1, 2, 3]
-    assert "压力测试产生的图文问诊" in page
+    assert "压力测试产生的问诊记录" in page
     code, _, err = await apart(*export, "unknown")
     assert (code, err) == (1, "There is no consultation unknown.\n")
 

@@ -8,10 +8,10 @@ from care.policy import ConsultationPolicy
 from care.record import HOUR, MINUTE, wire_time
 
 _CLOSED: Mapping[Because, str] = {
-    Because.UNPAID: "超过{payment}分钟未付款，订单已自动取消",
-    Because.NOT_ACCEPTED: "超过{acceptance}小时未接诊，订单自动关闭，问诊费用将原路退回",
-    Because.NO_REPLY: "医生在{reply}小时内未回复，订单自动关闭，问诊费用将原路退回",
-    Because.IDLE: "超过{idle}小时没有新的回复，问诊已自动结束",
+    Because.UNPAID: "超过{payment}未付款，订单已自动取消",
+    Because.NOT_ACCEPTED: "超过{acceptance}未接诊，订单自动关闭，问诊费用将原路退回",
+    Because.NO_REPLY: "医生在{reply}内未回复，订单自动关闭，问诊费用将原路退回",
+    Because.IDLE: "超过{idle}没有新的回复，问诊已自动结束",
     Because.TIME_UP: "问诊时长已满，服务自动结束",
     Because.CANCELLED: "患者取消了问诊",
     Because.CANCELLED_BY_STAFF: "医院工作人员取消了问诊",
@@ -21,24 +21,31 @@ _CLOSED: Mapping[Because, str] = {
 }
 
 _TIPS_FIRST: Mapping[Mode, str] = {
-    Mode.TEXT: "问诊超过{acceptance}小时未接诊，订单自动关闭，问诊费用将原路退回",
+    Mode.TEXT: "问诊超过{acceptance}未接诊，订单自动关闭，问诊费用将原路退回",
     Mode.VOICE: "音视频问诊提前20分钟通知，未进行通话的，问诊费用将原路退回",
     Mode.VIDEO: "音视频问诊提前20分钟通知，未进行通话的，问诊费用将原路退回",
 }
 _TIPS = (
-    "温馨提示：1、{first}；2、一次问诊从最后一次回复开始有效期为{idle}小时，超过自动关闭；"
+    "温馨提示：1、{first}；2、一次问诊从最后一次回复开始有效期为{idle}，超过自动关闭；"
     "3、医生利用空闲时间进行回复，如果觉得病情严重紧急，建议前往医院就诊。"
 )
-_STARTED = "问诊已开始，本次问诊有效期为{idle}小时"
+_STARTED = "问诊已开始，本次问诊有效期为{idle}"
 
 
-def _spans(policy: ConsultationPolicy) -> dict[str, int]:
+def _spans(policy: ConsultationPolicy) -> dict[str, str]:
     return {
-        "payment": policy.payment_seconds // MINUTE,
-        "acceptance": policy.acceptance_seconds // HOUR,
-        "reply": policy.reply_seconds // HOUR,
-        "idle": policy.idle_seconds // HOUR,
+        "payment": _span(policy.payment_seconds),
+        "acceptance": _span(policy.acceptance_seconds),
+        "reply": _span(policy.reply_seconds),
+        "idle": _span(policy.idle_seconds),
     }
+
+
+def _span(seconds: int) -> str:
+    """Name a span in the largest unit that says it exactly."""
+    if seconds % HOUR == 0:
+        return f"{seconds // HOUR}小时"
+    return f"{seconds // MINUTE}分钟" if seconds % MINUTE == 0 else f"{seconds}秒"
 
 
 def closed(because: Because, policy: ConsultationPolicy) -> str:

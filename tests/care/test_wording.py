@@ -1,0 +1,17 @@
+"""The spans of the rules are named as they are set."""
+
+import pytest
+
+from care.consultation import Because
+from care.policy import ConsultationPolicy
+from care.wording import closed
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(24 * 3600, "24小时"), (90 * 60, "90分钟"), (15 * 60, "15分钟"), (90, "90秒")],
+)
+def test_a_closing_names_the_span_that_is_set(seconds: int, text: str) -> None:
+    policy = ConsultationPolicy(payment_seconds=seconds, reply_seconds=seconds)
+    assert closed(Because.UNPAID, policy) == f"超过{text}未付款，订单已自动取消"
+    assert f"在{text}内未回复" in closed(Because.NO_REPLY, policy)

@@ -135,6 +135,7 @@ class RoomService:
             "open": c.state in {State.AWAITING_DOCTOR, State.IN_PROGRESS},
             "consultation": c.id,
             "closes_at": optional_time(due.at if due else None),
+            "closes_because": due.because.value if due else None,
         }
 
     async def announce(self, consultation: Consultation) -> None:

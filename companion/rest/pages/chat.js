@@ -1,8 +1,8 @@
 // The conversation both panes share: the head with state and deadline, the lines, the composer.
 
-import { button, guarded, h, remaining, shortTime } from "./dom.js";
+import { button, guarded, h, money, remaining, shortTime } from "./dom.js";
 import { Room } from "./room.js";
-import { BECAUSE, SEX, STATE, TURN } from "./words.js";
+import { BECAUSE, PAYMENT, SEX, STATE, TURN } from "./words.js";
 
 const RECALL_MS = 120_000;
 const TYPING_EVERY_MS = 2_500;
@@ -29,6 +29,7 @@ export class Chat {
     this.#room.addEventListener("change", () => this.#render());
     this.#room.addEventListener("message", () => this.#follow());
     session.socket.addEventListener("consultation:updated", this.#updated);
+    session.socket.addEventListener("state", this.#connected);
     this.#ticking = setInterval(() => this.#renderDeadline(), 1_000);
     this.#renderButtons();
     this.#render();
@@ -44,6 +45,7 @@ export class Chat {
     clearTimeout(this.#following);
     this.#room.leave();
     this.#session.socket.removeEventListener("consultation:updated", this.#updated);
+    this.#session.socket.removeEventListener("state", this.#connected);
   }
 
   show(consultation) {
@@ -54,6 +56,8 @@ export class Chat {
   }
 
   #updated = ({ detail }) => detail.id === this.id && this.show(detail);
+
+  #connected = ({ detail }) => detail === "connected" && this.#follow();
 
   // Each message moves the deadline and the turn; ask for them when the talk rests for a moment.
   #follow() {
@@ -158,7 +162,7 @@ export class Chat {
   }
 
   #renderDeadline() {
-    const { closes_at, closes_because, closed_reason, queue, turn } = this.#consultation;
+    const { closes_at, closes_because, closed_reason, payment, queue, turn } = this.#consultation;
     const parts = [];
     if (queue) parts.push(`排队第 ${queue.position} 位`);
     if (turn) parts.push(TURN[this.#session.me.role][turn]);
@@ -166,6 +170,7 @@ export class Chat {
     if (closed_reason) {
       parts.push([closed_reason.text, closed_reason.detail].filter(Boolean).join("："));
     }
+    if (payment) parts.push(`${money(payment.amount)} ${PAYMENT[payment.state]}`);
     const text = parts.join(" · ");
     if (this.deadline.textContent !== text) this.deadline.textContent = text;
   }

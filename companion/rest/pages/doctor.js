@@ -1,37 +1,30 @@
 // The doctor's side: who waits, who is being talked to, and the conversation.
 
 import { Chat } from "./chat.js";
+import { Consultations } from "./consultations.js";
 import { button, field, guarded, h, shortTime } from "./dom.js";
-import { SEX, STATE, TURN } from "./words.js";
+import { openCall } from "./ringing.js";
+import { MODE, SEX, STATE, TURN } from "./words.js";
 
 const MINE = ["awaiting_doctor", "in_progress"];
+const CALLS = { voice: [["audio", "语音通话"]], video: [["video", "视频通话"], ["audio", "语音通话"]] };
 
 export class DoctorView {
   #pane;
   #chat = null;
-  #consultations = new Map();
+  #consultations;
 
   constructor(pane) {
     this.#pane = pane;
     this.element = h("div", { class: "view" });
-    pane.socket.addEventListener("consultation:updated", this.#updated);
-    pane.socket.addEventListener("state", this.#connected);
+    this.#consultations = new Consultations(pane, MINE, () => this.#render());
     this.#home();
   }
 
   close() {
     this.#chat?.close();
-    this.#pane.socket.removeEventListener("consultation:updated", this.#updated);
-    this.#pane.socket.removeEventListener("state", this.#connected);
+    this.#consultations.close();
   }
-
-  #updated = ({ detail }) => {
-    this.#keep(detail);
-    this.#render();
-  };
-
-  // What changed while the socket was away comes by the list.
-  #connected = ({ detail }) => detail === "connected" && this.#load();
 
   #home() {
     this.#chat?.close();
@@ -39,30 +32,11 @@ export class DoctorView {
     this.list = h("ul", { class: "items", ariaLabel: "候诊与问诊中的患者" });
     this.element.replaceChildren(h("h3", {}, "候诊列表"), this.list);
     this.#render();
-    this.#load();
-  }
-
-  async #load() {
-    try {
-      const pages = await Promise.all(
-        MINE.map((state) => this.#pane.api.get(`/consultations?state=${state}`)));
-      this.#consultations.clear();
-      pages.flatMap(({ items }) => items).forEach((c) => this.#keep(c));
-      this.#render();
-      if (this.#chat) this.#chat.show(await this.#pane.api.get(`/consultations/${this.#chat.id}`));
-    } catch (error) {
-      this.#pane.tell(error.message);
-    }
-  }
-
-  #keep(consultation) {
-    if (MINE.includes(consultation.state)) this.#consultations.set(consultation.id, consultation);
-    else this.#consultations.delete(consultation.id);
+    this.#consultations.load();
   }
 
   #render() {
-    const items = [...this.#consultations.values()]
-      .sort((a, b) => MINE.indexOf(a.state) - MINE.indexOf(b.state));
+    const items = this.#consultations.all;
     const empty = h("li", { class: "empty" }, "暂无患者，新的问诊会立即出现在这里");
     this.list.replaceChildren(...(items.length ? items.map((c) => this.#item(c)) : [empty]));
   }
@@ -71,9 +45,10 @@ export class DoctorView {
     const { name, sex, age } = c.person;
     return h("li", {},
       h("div", {},
-        h("strong", {}, name), ` · ${SEX[sex] ?? sex} · ${age} 岁 · `,
+        h("strong", {}, name), ` · ${SEX[sex] ?? sex} · ${age} 岁 · ${MODE[c.mode]} `,
         h("span", { class: "tag", "data-state": c.state }, STATE[c.state]),
         c.state === "in_progress" && c.turn ? h("span", { class: "hint" }, ` ${TURN.doctor[c.turn]}`) : null,
+        c.slot ? h("p", {}, `预约 ${shortTime(c.slot.starts_at)}`) : null,
         h("p", { class: "hint" }, `${shortTime(c.created_at)} ${c.description}`)),
       button("查看", () => this.#enter(c), "primary"));
   }
@@ -88,13 +63,23 @@ export class DoctorView {
 
   #actions(c) {
     const act = (command, more) => guarded(this.#pane.tell, () => this.#act(c, command, more));
+    const calls = c.slot || c.state === "in_progress" ? this.#calls(c) : [];
+    if (c.state === "awaiting_doctor" && c.slot) return [...calls, this.#decline(c)];
     if (c.state === "awaiting_doctor") {
       return [button("接诊", act("consultation:accept"), "primary"), this.#decline(c)];
     }
     if (c.state === "in_progress") {
-      return [button("结束问诊", act("consultation:end"), "quiet"), this.#decline(c)];
+      return [...calls, button("结束问诊", act("consultation:end"), "quiet"), this.#decline(c)];
     }
     return [];
+  }
+
+  #calls(c) {
+    return (CALLS[c.mode] ?? []).map(([media, label]) =>
+      button(label, guarded(this.#pane.tell, () => openCall(this.#pane, async () => {
+        const { call } = await this.#pane.socket.emit("call:start", { room: c.room, media });
+        return call.id;
+      })), "primary"));
   }
 
   // The reason is asked for on the spot: the patient reads it.
@@ -113,7 +98,7 @@ export class DoctorView {
 
   async #act(c, command, more = {}) {
     const { consultation } = await this.#pane.socket.emit(command, { consultation: c.id, ...more });
-    this.#keep(consultation);
+    this.#consultations.keep(consultation);
     this.#chat?.show(consultation);
   }
 }

@@ -2,6 +2,7 @@
 
 import { Api } from "./api.js";
 import { button, field, guarded, h } from "./dom.js";
+import { Ringing } from "./ringing.js";
 import { Socket } from "./socket.js";
 import { CONNECTION } from "./words.js";
 
@@ -11,6 +12,7 @@ export class Pane {
   #root;
   #options;
   #view = null;
+  #ringing = null;
   #telling;
   api = new Api();
 
@@ -78,13 +80,15 @@ export class Pane {
       button("模拟断网", () => this.socket.lose(), "link"),
       button("退出", () => this.#logOut(), "link"));
     this.#view = new this.#options.view(this);
-    this.body.replaceChildren(this.#view.element);
+    this.#ringing = new Ringing(this);
+    this.body.replaceChildren(this.#ringing.element, this.#view.element);
     this.socket.connect();
   }
 
   async #logOut() {
     this.#view?.close();
     this.#view = null;
+    this.#ringing.close();
     this.socket.close();
     await this.api.logOut();
     this.#showLogIn();

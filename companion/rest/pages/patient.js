@@ -1,8 +1,9 @@
 // The patient's side: choose a doctor and a person, describe, wait, talk.
 
 import { Chat } from "./chat.js";
+import { Consultations } from "./consultations.js";
 import { button, field, guarded, h, money, shortTime } from "./dom.js";
-import { OPEN, STATE } from "./words.js";
+import { MODE, OPEN, STATE } from "./words.js";
 
 const FEW = 10;
 const MANY = 60;
@@ -11,26 +12,19 @@ export class PatientView {
   #pane;
   #chat = null;
   #images = [];
-  #consultations = new Map();
+  #consultations;
 
   constructor(pane) {
     this.#pane = pane;
     this.element = h("div", { class: "view" });
-    pane.socket.addEventListener("consultation:updated", this.#updated);
-    pane.socket.addEventListener("state", this.#connected);
+    this.#consultations = new Consultations(pane, OPEN, () => this.#renderList());
     this.#home();
   }
 
   close() {
     this.#chat?.close();
-    this.#pane.socket.removeEventListener("consultation:updated", this.#updated);
-    this.#pane.socket.removeEventListener("state", this.#connected);
+    this.#consultations.close();
   }
-
-  #updated = ({ detail }) => this.#keep(detail);
-
-  // What changed while the socket was away comes by the list.
-  #connected = ({ detail }) => detail === "connected" && this.#load();
 
   #home() {
     this.#chat?.close();
@@ -38,34 +32,16 @@ export class PatientView {
     this.list = h("ul", { class: "items", ariaLabel: "我的问诊" });
     this.form = h("div", {}, h("p", { class: "hint" }, "加载中…"));
     this.element.replaceChildren(this.list, this.form);
-    this.#load();
+    this.#consultations.load();
     this.#buildForm().catch((error) => this.#pane.tell(error.message));
   }
 
-  async #load() {
-    try {
-      const pages = await Promise.all(
-        OPEN.map((state) => this.#pane.api.get(`/consultations?state=${state}`)));
-      this.#consultations.clear();
-      pages.flatMap(({ items }) => items).forEach((c) => this.#keep(c));
-      this.#renderList();
-      if (this.#chat) this.#chat.show(await this.#pane.api.get(`/consultations/${this.#chat.id}`));
-    } catch (error) {
-      this.#pane.tell(error.message);
-    }
-  }
-
-  #keep(consultation) {
-    if (OPEN.includes(consultation.state)) this.#consultations.set(consultation.id, consultation);
-    else this.#consultations.delete(consultation.id);
-    this.#renderList();
-  }
-
   #renderList() {
-    this.list.replaceChildren(...[...this.#consultations.values()].map((c) =>
+    this.list.replaceChildren(...this.#consultations.all.map((c) =>
       h("li", {},
-        h("div", {}, h("strong", {}, c.doctor.name), ` · ${c.person.name} · `,
+        h("div", {}, h("strong", {}, c.doctor.name), ` · ${c.person.name} · ${MODE[c.mode]} `,
           h("span", { class: "tag", "data-state": c.state }, STATE[c.state]),
+          c.slot ? h("p", {}, `预约 ${shortTime(c.slot.starts_at)}`) : null,
           h("p", { class: "hint" }, `${shortTime(c.created_at)} ${c.description}`)),
         h("div", { class: "buttons" },
           c.state === "awaiting_payment"
@@ -84,7 +60,7 @@ export class PatientView {
     const { payment } = await this.#pane.api.post(`/consultations/${id}/pay`);
     if (payment.provider !== "sandbox") throw new Error("请在小程序中完成支付");
     await this.#pane.api.post(`/payments/sandbox/${payment.id}/succeed`);
-    await this.#load();
+    await this.#consultations.load();
   }
 
   #enter(consultation) {
@@ -107,7 +83,7 @@ export class PatientView {
     await this.#pane.api.post(`/consultations/${consultation.id}/${what}`);
     const after = await this.#pane.api.get(`/consultations/${consultation.id}`);
     this.#chat?.show(after);
-    this.#keep(after);
+    this.#consultations.keep(after);
   }
 
   async #buildForm() {
@@ -163,7 +139,7 @@ export class PatientView {
 
   async #submit(request) {
     const made = await this.#pane.api.post("/consultations", request);
-    this.#keep(made);
+    this.#consultations.keep(made);
     if (made.state === "awaiting_payment") this.#home();
     else this.#enter(made);
   }

@@ -19,6 +19,8 @@ export const STATE = {
   refused_transfer: "已拒绝转诊",
 };
 
+export const MODE = { text: "图文", voice: "语音", video: "视频" };
+
 export const OPEN = ["awaiting_payment", "awaiting_doctor", "in_progress"];
 
 export const BECAUSE = {
@@ -27,6 +29,11 @@ export const BECAUSE = {
   no_reply: "医生未回复将自动关闭",
   idle: "无新消息将自动结束",
   time_up: "时长已满将结束",
+  no_show: "未进行通话将自动关闭",
+};
+
+export const PAYMENT = {
+  pending: "待支付", paid: "已支付", refunding: "退款中", refunded: "已退款", closed: "未支付",
 };
 
 export const SEX = { male: "男", female: "女" };

@@ -137,6 +137,12 @@ class PersonSnapshot(Record):
     name: str
     sex: str
     age: int
+    id_card: str | None = None
+    """Masked, as the phone is (B7)."""
+    phone: str | None = None
+
+    def to_wire(self) -> dict[str, Any]:
+        return self.model_dump(include={"id", "name", "sex", "age"})
 
 
 class ClosedReason(Record):

@@ -49,6 +49,16 @@ class ConsultationPolicy(Section):
     video: ModePolicy = ModePolicy()
 
 
+class BookingPolicy(Section):
+    days: Annotated[int, Field(ge=1, le=60)] = 7
+    slot_minutes: Annotated[int, Field(ge=5, le=240, multiple_of=5)] = 20
+    reminder_seconds: PositiveInt = 20 * 60
+    cancel_before_seconds: NonNegativeInt = 2 * 3600
+    cancellations_max: PositiveInt = 3
+    cancellations_days: PositiveInt = 30
+    no_show_seconds: PositiveInt = 3600
+
+
 class MessagePolicy(Section):
     text_max: PositiveInt = 4000
     recall_seconds: PositiveInt = 120
@@ -113,6 +123,7 @@ class Policy(Section):
     accounts: AccountPolicy = AccountPolicy()
     people: PeoplePolicy = PeoplePolicy()
     consultations: ConsultationPolicy = ConsultationPolicy()
+    bookings: BookingPolicy = BookingPolicy()
     messages: MessagePolicy = MessagePolicy()
     files: FilePolicy = FilePolicy()
     calls: CallPolicy = CallPolicy()

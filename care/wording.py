@@ -13,6 +13,7 @@ _CLOSED: Mapping[Because, str] = {
     Because.NO_REPLY: "医生在{reply}内未回复，订单自动关闭，问诊费用将原路退回",
     Because.IDLE: "超过{idle}没有新的回复，问诊已自动结束",
     Because.TIME_UP: "问诊时长已满，服务自动结束",
+    Because.NO_SHOW: "预约时间内未进行通话，预约已自动关闭，问诊费用将原路退回",
     Because.CANCELLED: "患者取消了问诊",
     Because.CANCELLED_BY_STAFF: "医院工作人员取消了问诊",
     Because.DECLINED: "当前问诊被医生手动退诊",
@@ -69,7 +70,7 @@ def case_card(consultation: Consultation) -> dict[str, Any]:
     c = consultation
     return {
         "card": "case",
-        "person": c.person.model_dump(),
+        "person": c.person.to_wire(),
         "description": c.description,
         "images": list(c.images),
         "at": wire_time(c.created_at),

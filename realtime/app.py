@@ -107,7 +107,7 @@ class Hub:
         )  # fmt: skip
         self.requests = RequestService(
             self.core.consultations, self.stores.people, self.stores.doctors,
-            self.companion.consent_versions, self.clock, policy,
+            self.stores.schedules, self.companion.consent_versions, self.clock, policy,
         )  # fmt: skip
         self.operator = OperatorService(
             self.stores.consultations, self.core.consultations, self.stores.payments,
@@ -186,8 +186,8 @@ class Hub:
     def _room_loader(self) -> load.RoomLoader:
         parts, stores = self.companion, self.stores
         return load.RoomLoader(
-            stores.accounts, stores.doctors, parts.sessions, parts.people, self.requests,
-            self.core.consultations, self.clock,
+            stores.accounts, stores.doctors, stores.schedules, parts.sessions, parts.people,
+            self.requests, self.core.consultations, self.clock, ZoneInfo(self.settings.timezone),
         )  # fmt: skip
 
     async def ready(self) -> bool:

@@ -7,6 +7,7 @@ the same use cases as any other, with tokens that outlast a long run.
 import asyncio
 import secrets
 from ipaddress import ip_address
+from zoneinfo import ZoneInfo
 
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -18,12 +19,14 @@ from care.errors import Conflict
 from care.people import Claims
 from care.ports import Clock
 from care.record import DAY, new_id
+from care.schedules import Schedule, bookable_days
 from companion.people import PeopleService
 from companion.sessions import Sessions
 from realtime.rooms.consultations import ConsultationService
 from realtime.rooms.requests import Form, RequestService
 from storage.accounts import AccountStore
 from storage.doctors import Doctors
+from storage.schedules import Schedules
 
 AT_ONCE = 8
 ID_CARD = "110101199003070417"
@@ -41,19 +44,23 @@ class RoomLoader:
         self,
         accounts: AccountStore,
         doctors: Doctors,
+        schedules: Schedules,
         sessions: Sessions,
         people: PeopleService,
         requests: RequestService,
         consultations: ConsultationService,
         clock: Clock,
+        zone: ZoneInfo,
     ) -> None:
         self._accounts = accounts
         self._doctors = doctors
+        self._schedules = schedules
         self._sessions = sessions
         self._people = people
         self._requests = requests
         self._consultations = consultations
         self._clock = clock
+        self._zone = zone
         self._places = asyncio.Semaphore(AT_ONCE)
 
     async def load(self, rooms: int, mode: Mode) -> list[dict[str, str]]:
@@ -97,11 +104,36 @@ class RoomLoader:
             seen_before=True,
             description="压力测试产生的问诊记录",
             images=(),
+            slot=await self._slot(doctor.user, mode),
             consent_version="1",
         )
         made = await self._requests.submit(patient, form)
-        await self._consultations.accept(made.id, doctor)
+        if made.slot:
+            # a talk before its time begins by a call alone
+            await self._consultations.connect(made.id)
+        else:
+            await self._consultations.accept(made.id, doctor)
         return made.id, made.room
+
+    async def _slot(self, doctor: str, mode: Mode) -> str | None:
+        """Give the id of a slot of tomorrow, which the doctor has for this."""
+        if mode is Mode.TEXT:
+            return None
+        now = self._clock.now()
+        (tomorrow,) = bookable_days(now, self._zone, 1)
+        before = await self._schedules.of(doctor)
+        after = before.put(
+            Schedule(
+                id=new_id(now),
+                weekday=tomorrow.isoweekday(),
+                begins="09:00",
+                ends="12:00",
+                modes=(Mode.VOICE, Mode.VIDEO),
+                slot_minutes=20,
+            )
+        )
+        await self._schedules.replace(before, after)
+        return after.slots_on(tomorrow, self._zone)[0].id
 
     async def _log_in(self, role: Role, name: str) -> tuple[Caller, str]:
         """Make an account without a password, and a session for a day."""

@@ -8,6 +8,7 @@ from storage.audit import AuditTrail
 from storage.call_quality import CallQuality
 from storage.call_tickets import CallTickets
 from storage.calls import Calls
+from storage.cancellations import Cancellations
 from storage.consultations import Consultations
 from storage.database import Database
 from storage.demo import DemoMarks
@@ -25,7 +26,9 @@ from storage.presence import Presence
 from storage.read_marks import ReadMarks
 from storage.reconciliations import Reconciliations
 from storage.reviews import Reviews
+from storage.schedules import Schedules
 from storage.sessions import SessionStore
+from storage.slots import Slots
 from storage.sms_codes import SmsCodeStore
 from storage.subscriptions import Consents
 from storage.vault import Vault
@@ -53,9 +56,12 @@ class Stores:
         self.reviews = Reviews(database)
         self.files = Files(database)
         self.outbox = Outbox(database, clock, policy.outbox)
+        self.schedules = Schedules(database)
+        self.slots = Slots(database)
         self.consultations = Consultations(
-            database, self.outbox, self.people, self.doctors, self.files
-        )
+            database, self.outbox, self.people, self.doctors, self.files, self.slots,
+            Cancellations(database, policy.bookings),
+        )  # fmt: skip
         self.calls = Calls(database, self.outbox)
         self.call_quality = CallQuality(database)
         self.call_tickets = CallTickets(database)

@@ -9,14 +9,17 @@ from pymongo.errors import DuplicateKeyError
 
 from care.accounts import Caller, Role
 from care.attachments import FileKind
+from care.bookings import spends_cancellation, took_slot
 from care.consultation import OPEN, Consultation, Search, State
 from care.effects import Outgoing
 from care.errors import Conflict
+from storage.cancellations import Cancellations
 from storage.database import Database, Document, Session
 from storage.doctors import Doctors
 from storage.files import Files
 from storage.outbox import Outbox
 from storage.people import People
+from storage.slots import Slots
 
 _OPEN = sorted(OPEN)
 
@@ -62,7 +65,14 @@ class Consultations:
     """Keep consultations; each change takes its effects along in one transaction."""
 
     def __init__(
-        self, database: Database, outbox: Outbox, people: People, doctors: Doctors, files: Files
+        self,
+        database: Database,
+        outbox: Outbox,
+        people: People,
+        doctors: Doctors,
+        files: Files,
+        slots: Slots,
+        cancellations: Cancellations,
     ) -> None:
         self._consultations = database["consultations"]
         self._run = database.run
@@ -71,6 +81,8 @@ class Consultations:
         self._people = people
         self._doctors = doctors
         self._files = files
+        self._slots = slots
+        self._cancellations = cancellations
 
     async def ensure_indexes(self) -> None:
         await self._consultations.create_indexes(INDEXES)
@@ -78,25 +90,30 @@ class Consultations:
     async def create(self, consultation: Consultation, outgoing: Outgoing) -> Consultation:
         """Store a new consultation, or return the one an earlier try of the request stored.
 
-        Raises Conflict when one is open with this doctor in this mode, Forbidden when the person
-        was deleted meanwhile, or an image is somebody else's or used elsewhere.
+        Raises Conflict when one is open with this doctor in this mode or the slot is taken,
+        Forbidden when the person was deleted meanwhile, or an image is somebody else's or used
+        elsewhere.
         """
         existing = await self.requested(consultation.request)
         if existing is not None:
             return existing
         try:
+            await self._slots.refuse_taken(consultation)
             await self._run(lambda session: self._insert(session, consultation, outgoing))
-        except DuplicateKeyError as error:
+        except (DuplicateKeyError, Conflict) as error:
             existing = await self.requested(consultation.request)
-            if existing is None:
-                raise Conflict("您与该医生已有进行中的问诊") from error
-            return existing
+            if existing is not None:
+                return existing
+            if isinstance(error, Conflict):
+                raise
+            raise Conflict("您与该医生已有进行中的问诊") from error
         return consultation
 
     async def _insert(
         self, session: Session, consultation: Consultation, outgoing: Outgoing
     ) -> None:
         c = consultation
+        await self._slots.take(session, c)
         await self._people.touch(session, c.patient, c.person.id)
         await self._files.claim_in(session, c.images, c.patient, c.room, FileKind.IMAGE)
         await self._consultations.insert_one(to_document(consultation), session=session)
@@ -111,11 +128,20 @@ class Consultations:
             )
             if result.matched_count:
                 await self._outbox.add(session, outgoing)
-                if after.state is State.ENDED:
-                    await self._doctors.count_consultation(session, after.doctor.id)
+                await self._close(session, before, after)
             return bool(result.matched_count)
 
         return await self._run(work)
+
+    async def _close(self, session: Session, before: Consultation, after: Consultation) -> None:
+        """Store what the end means elsewhere. Raises Conflict for one cancellation too many."""
+        if after.state is State.ENDED:
+            await self._doctors.count_consultation(session, after.doctor.id)
+        fate = took_slot(before, after)
+        if fate is not None:
+            await self._slots.give_up(session, after.id, fate)
+        if spends_cancellation(before, after) and after.ended_at:
+            await self._cancellations.spend(session, after.patient, after.ended_at)
 
     async def postpone(self, consultation: Consultation, check_at: datetime) -> None:
         """Look at it again at this time, unless it changed meanwhile."""
@@ -186,7 +212,7 @@ class Consultations:
 
     async def waiting(self, doctor: str) -> list[Consultation]:
         """List who waits for this doctor, first come first."""
-        query = {"doctor.id": doctor, "state": State.AWAITING_DOCTOR.value}
+        query = {"doctor.id": doctor, "state": State.AWAITING_DOCTOR.value, "slot": None}
         found = self._consultations.find(query).sort([("waiting_since", 1), ("_id", 1)])
         return [from_document(d) async for d in found]
 
@@ -198,6 +224,7 @@ class Consultations:
             {
                 "doctor.id": consultation.doctor.id,
                 "state": State.AWAITING_DOCTOR.value,
+                "slot": None,
                 "$or": [first, tied],
             }
         )

@@ -26,6 +26,7 @@ class NewConsultation(Body):
     seen_before: bool
     description: Annotated[str, StringConstraints(max_length=1000)]
     images: tuple[Id, ...] = Field(default=(), max_length=50)
+    slot: Id | None = None
     consent_version: Annotated[str, StringConstraints(max_length=32)]
     prior_diagnosis: Annotated[str, StringConstraints(max_length=500)] | None = None
     guardian_present: bool = False

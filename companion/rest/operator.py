@@ -246,7 +246,7 @@ def masked(c: Consultation) -> dict[str, Any]:
     )  # fmt: skip
     return shown | {
         "patient_name": mask_name(c.patient_name),
-        "person": c.person.model_dump() | {"name": mask_name(c.person.name)},
+        "person": c.person.to_wire() | {"name": mask_name(c.person.name)},
     }
 
 

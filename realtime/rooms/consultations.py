@@ -1,9 +1,11 @@
 """Consultations: creating one, moving it, listing them (C1–C14)."""
 
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from typing import Any, Protocol
 
 from care.accounts import Caller, Role
+from care.bookings import missed_by, refuse_untimely, reminder_at
 from care.consultation import (
     TABLE,
     Action,
@@ -117,6 +119,7 @@ class ConsultationService:
 
         def step(c: Consultation) -> Consultation:
             permit(c, action, caller)
+            refuse_untimely(c, action, caller, self._clock.now())
             return move(c, action, self._clock.now(), self._closing(because, caller.role, detail))
 
         await self.find(consultation_id, caller)
@@ -151,17 +154,30 @@ class ConsultationService:
         await self._change(consultation_id, action, step)
 
     async def run_out(self, consultation: Consultation) -> bool:
-        """Close it if its time is up, else look again when it will be; say whether it closed."""
+        """Close it if its time is up, else remind or look again in time; say whether it closed."""
         c = consultation
         activity = await self._activity(c)
+        now = self._clock.now()
         due = deadline(c, activity, self._policy)
-        if due is None or due.at > self._clock.now():
-            if due is not None:
-                await self._store.postpone(c, due.at)
+        if due is None or due.at > now:
+            await self._remind_or_postpone(c, activity, now)
             return False
-        closing = self._closing(due.because, "deadline").changed(at=due.at)
+        missed = missed_by(c) if due.because is Because.NO_SHOW else None
+        closing = self._closing(due.because, "deadline").changed(at=due.at, missed_by=missed)
         after = move(c, Action.RUN_OUT, due.at, closing)
         return await self._store_change(c, after, Action.RUN_OUT, activity)
+
+    async def _remind_or_postpone(self, c: Consultation, activity: Activity, now: datetime) -> None:
+        """Remind of a booking whose time comes near, or look again when there is something to do.
+
+        What changed meanwhile was given its next look by whoever changed it.
+        """
+        soon = reminder_at(c)
+        if soon is not None and soon <= now:
+            after = move(c, Action.REMIND, soon)
+            await self._store_change(c, after, Action.REMIND, activity)
+        elif (next_look := self._scheduled(c, activity).check_at) is not None:
+            await self._store.postpone(c, next_look)
 
     async def _change(
         self, consultation_id: str, action: Action, step: Callable[[Consultation], Consultation]
@@ -194,7 +210,8 @@ class ConsultationService:
 
     def _scheduled(self, consultation: Consultation, activity: Activity) -> Consultation:
         due = deadline(consultation, activity, self._policy)
-        return consultation.changed(check_at=due.at if due else None)
+        looks = [due.at if due else None, reminder_at(consultation)]
+        return consultation.changed(check_at=min(filter(None, looks), default=None))
 
     def _closing(self, because: Because, by: str, detail: str | None = None) -> ClosedReason:
         return ClosedReason(
@@ -235,7 +252,7 @@ class ConsultationService:
             view = consultation_view(c, activity[c.room], self._policy, self._files, viewer)
             payment = payments.get(c.id)
             view["payment"] = payment and payment.to_wire()
-            if c.state is State.AWAITING_DOCTOR and c.waiting_since:
+            if c.state is State.AWAITING_DOCTOR and c.waiting_since and c.slot is None:
                 waited = (self._clock.now() - c.waiting_since).total_seconds()
                 position = await self._store.ahead(c) + 1
                 view["queue"] = {"position": position, "waited_s": max(0, int(waited))}

@@ -2,18 +2,22 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from typing import Protocol
 from zoneinfo import ZoneInfo
 
 from care.accounts import Caller
+from care.bookings import booked
 from care.consultation import Consultation, DoctorCard, Mode, PersonSnapshot, State, order_number
 from care.directory import Doctor
 from care.errors import BadRequest, Conflict
+from care.masking import mask_id_card, mask_phone
 from care.people import Person, age_on, needs_guardian_present
 from care.policy import Policy
 from care.ports import Clock
 from care.record import new_id
+from care.schedules import Timetable, bookable_days
+from care.slots import BookedSlot
 from realtime.rooms.consultations import ConsultationService
 
 
@@ -29,6 +33,7 @@ class Form:
     description: str
     images: tuple[str, ...]
     consent_version: str
+    slot: str | None = None
     prior_diagnosis: str | None = None
     guardian_present: bool = False
 
@@ -43,12 +48,17 @@ class DoctorSource(Protocol):
     async def find(self, doctor_id: str) -> Doctor | None: ...
 
 
+class TimetableSource(Protocol):
+    async def of(self, doctor: str) -> Timetable: ...
+
+
 class RequestService:
     def __init__(
         self,
         consultations: ConsultationService,
         people: PersonSource,
         doctors: DoctorSource,
+        timetables: TimetableSource,
         consent_versions: Mapping[str, str],
         clock: Clock,
         policy: Policy,
@@ -56,6 +66,7 @@ class RequestService:
         self._consultations = consultations
         self._people = people
         self._doctors = doctors
+        self._timetables = timetables
         self._consent_version = consent_versions["informed_consent"]
         self._clock = clock
         self._policy = policy
@@ -65,7 +76,8 @@ class RequestService:
         """Make the consultation the form asks for, once however often it is sent.
 
         Raises BadRequest naming the field, Forbidden for another's person or image, Conflict when
-        the doctor doesn't offer the mode or one is open with him already (C14).
+        the doctor doesn't offer the mode, one is open with him already (C14), or the slot is taken
+        or gone (B2).
         """
         self._check(form)
         person = await self._people.get(caller.user, form.person)
@@ -74,6 +86,7 @@ class RequestService:
         if needs_guardian_present(person, today, self._policy.people) and not form.guardian_present:
             raise BadRequest.field("guardian_present", "6岁以下儿童问诊须监护人在场陪同")
         doctor, price = await self._offer(form)
+        slot = await self._slot(form, now)
         consultation = Consultation(
             id=new_id(now),
             request=form.request,
@@ -90,6 +103,7 @@ class RequestService:
             guardian_present=form.guardian_present,
             description=form.description,
             images=form.images,
+            slot=slot,
             consent_version=form.consent_version,
             price=price,
             created_at=now,
@@ -128,7 +142,27 @@ class RequestService:
         )
         return card, price
 
+    async def _slot(self, form: Form, now: datetime) -> BookedSlot | None:
+        """Find the slot that voice and video need. Raises BadRequest, Conflict."""
+        if form.mode is Mode.TEXT:
+            if form.slot is not None:
+                raise BadRequest.field("slot", "图文问诊无需预约")
+            return None
+        if form.slot is None:
+            raise BadRequest.field("slot", "语音和视频问诊需要预约，请选择时段")
+        days = bookable_days(now, self._zone, self._policy.bookings.days)
+        timetable = await self._timetables.of(form.doctor)
+        slot = timetable.find_slot(form.slot, form.mode, days, self._zone)
+        return booked(slot, self._policy.bookings)
+
 
 def _snapshot(person: Person, today: date) -> PersonSnapshot:
-    age = age_on(person.birth_date, today)
-    return PersonSnapshot(id=person.id, name=person.name, sex=person.sex.value, age=age)
+    phone = person.mobile or (person.guardian.phone if person.guardian else None)
+    return PersonSnapshot(
+        id=person.id,
+        name=person.name,
+        sex=person.sex.value,
+        age=age_on(person.birth_date, today),
+        id_card=mask_id_card(person.id_card),
+        phone=phone and mask_phone(phone),
+    )

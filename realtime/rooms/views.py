@@ -15,6 +15,7 @@ from care.policy import ConsultationPolicy
 from care.ports import FileUrls
 from care.record import wire_time
 from care.rooms import FILE_KINDS, Activity, Message
+from care.slots import BookedSlot
 
 
 def optional_time(at: datetime | None) -> str | None:
@@ -57,6 +58,17 @@ class MessageViews:
         return body
 
 
+def slot_view(slot: BookedSlot) -> dict[str, Any]:
+    """Show a booked slot; until `cancel_until` the patient may cancel."""
+    return {
+        "id": slot.id,
+        "starts_at": wire_time(slot.starts_at),
+        "ends_at": wire_time(slot.ends_at),
+        "number": slot.number,
+        "cancel_until": wire_time(slot.cancel_until),
+    }
+
+
 def consultation_view(
     consultation: Consultation,
     activity: Activity,
@@ -77,11 +89,12 @@ def consultation_view(
         "room": c.room,
         "patient": {"id": c.patient, "name": c.patient_name},
         "doctor": c.doctor.model_dump(),
-        "person": c.person.model_dump(),
+        "person": c.person.to_wire(),
         "seen_before": c.seen_before,
         "prior_diagnosis": c.prior_diagnosis,
         "description": c.description,
         "images": [{"file": f, **files.urls(f, viewer, thumbnail=True)} for f in c.images],
+        "slot": slot_view(c.slot) if c.slot else None,
         "price": c.price,
         "turn": turn(c, activity),
         "queue": None,
@@ -92,6 +105,7 @@ def consultation_view(
             "because": reason.because.value,
             "text": reason.text,
             "detail": reason.detail,
+            "missed_by": reason.missed_by,
             "at": wire_time(reason.at),
         }
         if reason

@@ -11,7 +11,7 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from care.accounts import Role
 from care.directory import Doctor
-from care.policy import PeoplePolicy, PresencePolicy
+from care.policy import BookingPolicy, PeoplePolicy, PresencePolicy
 from companion import consents
 from companion.directory import Directory
 from companion.people import PeopleService
@@ -20,6 +20,7 @@ from companion.rest.auth import AuthRoutes
 from companion.rest.consents import ConsentRoutes
 from companion.rest.directory import DirectoryRoutes
 from companion.rest.people import PeopleRoutes
+from storage.cancellations import Cancellations
 from storage.consultations import Consultations
 from storage.database import Database
 from storage.doctors import Doctors
@@ -29,6 +30,7 @@ from storage.names import Names
 from storage.outbox import Outbox
 from storage.people import People
 from storage.reviews import Reviews
+from storage.slots import Slots
 from tests.clock import START
 from tests.companion.conftest import PASSWORD, Answer, Api, Hospital, Phone
 from tests.id_cards import id_card
@@ -105,8 +107,9 @@ class Ward:
         self.reviews = Reviews(database)
         self.outbox = Outbox(database, clock)
         self.consultations = Consultations(
-            database, self.outbox, self.people_store, self.doctors, Files(database)
-        )
+            database, self.outbox, self.people_store, self.doctors, Files(database),
+            Slots(database), Cancellations(database, BookingPolicy()),
+        )  # fmt: skip
         self.zone = ZoneInfo("Asia/Shanghai")
         self.people = PeopleService(
             self.people_store, self.consultations, hospital.audit, clock, PeoplePolicy(), self.zone

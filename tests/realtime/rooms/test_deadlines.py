@@ -7,15 +7,18 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from care.consultation import Consultation, State
+from care.policy import BookingPolicy
 from care.record import new_id
 from realtime.clock import SystemClock
 from realtime.rooms.deadlines import LEASE, Deadlines, Timed
+from storage.cancellations import Cancellations
 from storage.consultations import Consultations, to_document
 from storage.database import Database
 from storage.doctors import Doctors
 from storage.files import Files
 from storage.outbox import Outbox
 from storage.people import People
+from storage.slots import Slots
 from storage.vault import Vault
 from tests.care.test_consultation import consultation
 from tests.clock import ManualClock
@@ -45,7 +48,8 @@ async def store(database: Database) -> Consultations:
     clock, vault = ManualClock(), Vault({"1": b"k" * 32}, "1", b"i" * 32)
     kept = Consultations(
         database, Outbox(database, clock), People(database, vault),
-        Doctors(database, "node", clock), Files(database),
+        Doctors(database, "node", clock), Files(database), Slots(database),
+        Cancellations(database, BookingPolicy()),
     )  # fmt: skip
     await kept.ensure_indexes()
     return kept

@@ -9,10 +9,12 @@ import pytest
 
 from care.effects import Settle
 from care.payments import Payment, PaymentState, RefundNews
+from care.policy import BookingPolicy
 from companion.wechat_pay.client import WechatPayClient
 from companion.wechat_pay.provider import WechatPay
 from companion.wechat_pay.signing import Signer, Verifier
 from realtime.rooms.payments import PaymentService, ProviderMissing
+from storage.cancellations import Cancellations
 from storage.consultations import Consultations
 from storage.database import Database
 from storage.doctors import Doctors
@@ -20,6 +22,7 @@ from storage.files import Files
 from storage.outbox import Outbox
 from storage.payments import Payments
 from storage.people import People
+from storage.slots import Slots
 from storage.vault import Vault
 from tests.clock import START, ManualClock
 from tests.standins import wechat_pay as standins
@@ -104,7 +107,10 @@ async def till(database: Database) -> AsyncIterator[Till]:
     await payments.ensure(BEGUN)
     people = People(database, Vault({"1": b"d" * 32}, "1", b"i" * 32))
     doctors, files = Doctors(database, "node", clock), Files(database)
-    consultations = Consultations(database, outbox, people, doctors, files)
+    consultations = Consultations(
+        database, outbox, people, doctors, files, Slots(database),
+        Cancellations(database, BookingPolicy()),
+    )  # fmt: skip
     async with (
         standins.serve_wechat_pay(lambda: clock.now().timestamp()) as standin,
         wechat_pay_of(standin, clock) as provider,

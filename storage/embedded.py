@@ -15,6 +15,7 @@ from storage.database import Document
 from storage.embedded_process import (
     EmbeddedError,
     FolderLock,
+    finish,
     keep_alive,
     keep_previous,
     spawn,
@@ -30,6 +31,7 @@ REPLICA_SET = "wenzhen"
 START_SECONDS = 120.0
 """Generous: a folder left by a crash replays its journal first."""
 STOP_SECONDS = 30.0
+TRANSACTION_SECONDS = 10
 PORT_TRIES = 3
 EXIT_PORT_TAKEN = 48
 NOT_YET_INITIALIZED = 94
@@ -70,6 +72,9 @@ class EmbeddedMongo:
         self._keeper = asyncio.create_task(keep_alive(process, self._launch))
 
     async def stop(self) -> None:
+        await finish(self._stop())
+
+    async def _stop(self) -> None:
         if self._keeper is not None:
             self._keeper.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -133,6 +138,8 @@ class EmbeddedMongo:
             # a set of one has no other member to wait for
             *("--setParameter", "shutdownTimeoutMillisForSignaledShutdown=0"),
             *("--setParameter", "diagnosticDataCollectionEnabled=false"),
+            # ours take milliseconds; a killed server's would keep others from its records so long
+            *("--setParameter", f"transactionLifetimeLimitSeconds={TRANSACTION_SECONDS}"),
         ]
 
     def _exit_error(self, code: int) -> EmbeddedError:

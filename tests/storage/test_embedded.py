@@ -89,6 +89,19 @@ async def test_a_fresh_folder_takes_transactions(tmp_path: Path) -> None:
         assert await write(mongo.uri, "a") == ["a"]
 
 
+async def test_a_killed_servers_transaction_keeps_its_records_from_others_for_seconds_only(
+    tmp_path: Path,
+) -> None:
+    async with running(tmp_path) as mongo:
+        database = Database(mongo.uri)
+        answer = await database.client.admin.command(
+            "getParameter", 1, transactionLifetimeLimitSeconds=1
+        )
+        await database.close()
+
+    assert answer["transactionLifetimeLimitSeconds"] == 10
+
+
 async def test_it_listens_on_loopback_alone(tmp_path: Path) -> None:
     async with running(tmp_path) as mongo:
         addresses = listening_addresses(mongo.port)

@@ -8,6 +8,8 @@ from typing import Any, TypeVar
 import structlog
 from aiohttp import web
 
+from storage.embedded_process import finish
+
 GC_THRESHOLDS = (50_000, 50, 100)
 """A thousand connections make the collector the largest cost at its defaults."""
 CANCEL_SECONDS = 0.5
@@ -88,7 +90,11 @@ def settle_memory() -> None:
 
 
 async def last_steps(steps: Iterable[Step]) -> None:
-    """Take each step of the shutdown, whatever the ones before it did."""
+    """Take each step of the shutdown, whatever the ones before it did and whoever cancels."""
+    await finish(_take(steps))
+
+
+async def _take(steps: Iterable[Step]) -> None:
     for name, step in steps:
         try:
             await step()

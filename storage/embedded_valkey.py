@@ -9,7 +9,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from storage.embedded_process import EmbeddedError, keep_alive, spawn, stop
+from storage.embedded_process import EmbeddedError, finish, keep_alive, spawn, stop
 
 START_SECONDS = 10.0
 STOP_SECONDS = 5.0
@@ -70,6 +70,9 @@ class EmbeddedValkey:
         self._keeper = asyncio.create_task(keep_alive(process, self._launch))
 
     async def stop(self) -> None:
+        await finish(self._stop())
+
+    async def _stop(self) -> None:
         if self._keeper is not None:
             self._keeper.cancel()
             with contextlib.suppress(asyncio.CancelledError):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from realtime.lifecycle import Background, cancellable
+from realtime.lifecycle import Background, cancellable, last_steps
 from storage.mongod import holder
 from tests.server import COMMAND
 
@@ -52,6 +52,28 @@ async def test_a_start_is_cancelled_though_its_library_swallows_a_cancellation()
         await asyncio.wait({start})
     assert start.cancelled()
     assert work.swallowed.is_set()
+
+
+async def test_the_orderly_end_is_not_cut_short_by_a_cancellation() -> None:
+    begun, go, taken = asyncio.Event(), asyncio.Event(), list[str]()
+
+    async def first() -> None:
+        begun.set()
+        await go.wait()
+        taken.append("first")
+
+    async def second() -> None:
+        taken.append("second")
+
+    end = asyncio.create_task(last_steps([("first", first), ("second", second)]))
+    await begun.wait()
+    end.cancel()
+    # the cancellation is delivered before the step goes on
+    await asyncio.sleep(0)
+    go.set()
+    await asyncio.wait({end})
+    assert taken == ["first", "second"]
+    assert end.cancelled()
 
 
 @contextlib.asynccontextmanager

@@ -42,6 +42,11 @@ STATES: Mapping[State | Because, BookingState] = {
 """An open one's name by its state, a closed one's by why it closed."""
 
 
+def named(state: BookingState) -> list[State | Because]:
+    """List what goes by this name."""
+    return [known for known, name in STATES.items() if name is state]
+
+
 class Fate(StrEnum):
     """What becomes of the slot of a consultation that closed; else its time is over."""
 

@@ -15,6 +15,7 @@ from care.slots import TICK_MINUTES
 
 BOOKED_MODES = frozenset({Mode.VOICE, Mode.VIDEO})
 WEEKDAYS = "一二三四五六日"
+NOON, EVENING = 12, 18
 
 _SLOT_ID = re.compile(r"([0-9a-f]{1,64})\.([0-9]{8})\.([0-9]{4})")
 
@@ -23,15 +24,12 @@ DayTime = Annotated[str, StringConstraints(pattern=r"^(([01][0-9]|2[0-3]):[0-5][
 
 
 class Slot(Record):
-    """A time of a doctor that one booking may have. `label` is 上午, 下午 or 晚上."""
+    """A time of a doctor that one booking may have."""
 
     id: str
     starts_at: datetime
     ends_at: datetime
-    begins: str
-    ends: str
     number: int
-    label: str
     modes: tuple[Mode, ...]
 
 
@@ -54,15 +52,11 @@ class Schedule(Record):
         begin, end = _minutes(self.begins), _minutes(self.ends)
         starts = range(begin, end - self.slot_minutes + 1, self.slot_minutes)
         for number, start in enumerate(starts, 1):
-            stop = start + self.slot_minutes
             yield Slot(
                 id=f"{self.id}.{day:%Y%m%d}.{start // 60:02d}{start % 60:02d}",
                 starts_at=_at(day, start, zone),
-                ends_at=_at(day, stop, zone),
-                begins=_day_time(start),
-                ends=_day_time(stop),
+                ends_at=_at(day, start + self.slot_minutes, zone),
                 number=number,
-                label=_label(start),
                 modes=self.modes,
             )
 
@@ -145,6 +139,13 @@ def bookable_days(now: datetime, zone: ZoneInfo, days: int) -> list[date]:
     return [today + timedelta(days=n) for n in range(1, days + 1)]
 
 
+def label(local: datetime) -> str:
+    """Name the part of the day, by the hospital's clocks."""
+    if local.hour < NOON:
+        return "上午"
+    return "下午" if local.hour < EVENING else "晚上"
+
+
 def day_bounds(day: date, zone: ZoneInfo) -> tuple[datetime, datetime]:
     return _at(day, 0, zone), _at(day, 24 * 60, zone)
 
@@ -158,13 +159,3 @@ def _at(day: date, minutes: int, zone: ZoneInfo) -> datetime:
 def _minutes(day_time: str) -> int:
     hours, minutes = day_time.split(":")
     return int(hours) * 60 + int(minutes)
-
-
-def _day_time(minutes: int) -> str:
-    return f"{minutes // 60:02d}:{minutes % 60:02d}"
-
-
-def _label(start: int) -> str:
-    if start < 12 * 60:
-        return "上午"
-    return "下午" if start < 18 * 60 else "晚上"

@@ -5,17 +5,20 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from importlib.resources import files
+from itertools import product
 from typing import Any
 
 import yaml
 
 from care.accounts import Role
+from care.consultation import Mode
 from care.directory import Doctor, Prices, Title
 from care.errors import Conflict
 from care.people import Claims
 from care.record import Record
 from companion.accounts import Accounts
 from companion.people import PeopleService
+from companion.schedules import ScheduleService
 from storage.demo import DemoMarks
 from storage.doctors import Doctors
 from storage.names import Names
@@ -30,6 +33,7 @@ class DemoParts:
     doctors: Doctors
     departments: Names
     hospitals: Names
+    schedules: ScheduleService
     marks: DemoMarks
 
 
@@ -37,6 +41,14 @@ class DemoStaff(Record):
     role: Role
     phone: str
     name: str
+
+
+class DemoPeriod(Record):
+    """A period of every day of the week."""
+
+    begins: str
+    ends: str
+    modes: tuple[Mode, ...]
 
 
 class DemoDoctor(Record):
@@ -50,6 +62,7 @@ class DemoDoctor(Record):
     bio: str = ""
     prices: Prices
     recommended: bool
+    schedules: tuple[DemoPeriod, ...] = ()
 
 
 class DemoPatient(Record):
@@ -96,7 +109,8 @@ async def load_directory(parts: DemoParts, data: DemoData) -> None:
     await parts.departments.put(data.departments)
     for doctor in data.doctors:
         account = await _account(parts, data, Role.DOCTOR, doctor.phone, doctor.name)
-        entry = Doctor(id=account, **{k: v for k, v in doctor if k != "phone"})
+        doctor_fields = doctor.model_dump(exclude={"phone", "schedules"})
+        entry = Doctor(id=account, **doctor_fields)
         await parts.doctors.add(entry)
 
 
@@ -108,10 +122,20 @@ async def load_patients(parts: DemoParts, data: DemoData) -> None:
             await parts.people.add(account, person_id, details, Claims())
 
 
+async def load_schedules(parts: DemoParts, data: DemoData) -> None:
+    for doctor in data.doctors:
+        account = await _account(parts, data, Role.DOCTOR, doctor.phone, doctor.name)
+        for period, weekday in product(doctor.schedules, range(1, 8)):
+            schedule_id = _same_id(doctor.phone, period.begins, str(weekday))
+            details = period.model_dump() | {"weekday": weekday}
+            await parts.schedules.add(account, schedule_id, details)
+
+
 PARTS: Mapping[str, Callable[[DemoParts, DemoData], Awaitable[None]]] = {
     "staff": load_staff,
     "directory": load_directory,
     "patients": load_patients,
+    "schedules": load_schedules,
 }
 
 

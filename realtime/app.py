@@ -10,11 +10,13 @@ import structlog
 from aiohttp import web
 from prometheus_client import CollectorRegistry
 
+from companion.bookings import BookingService
 from companion.calls import CallPages
 from companion.contacts import AccountContacts
 from companion.operator import OperatorService
 from companion.reconciliation import Reconciliation
 from companion.rest import kernel, openapi, pages
+from companion.rest.bookings import BookingRoutes
 from companion.rest.calls import CallRoutes
 from companion.rest.consultations import ConsultationRoutes
 from companion.rest.kernel import Route
@@ -22,6 +24,7 @@ from companion.rest.notices import NoticeRoutes
 from companion.rest.operator import OperatorRoutes
 from companion.rest.payments import NotificationRoutes, SandboxPaymentRoutes
 from companion.rest.reconciliation import ReconciliationRoutes
+from companion.rest.schedules import ScheduleRoutes
 from companion.wechat_pay.provider import WechatPay
 from realtime import health, load, virtual
 from realtime.clock import SystemClock, VirtualClock
@@ -109,6 +112,11 @@ class Hub:
             self.core.consultations, self.stores.people, self.stores.doctors,
             self.stores.schedules, self.companion.consent_versions, self.clock, policy,
         )  # fmt: skip
+        self.bookings = BookingService(
+            self.stores.schedules, self.stores.slots, self.stores.doctors,
+            self.stores.consultations, self.core.consultations, self.clock, policy.bookings,
+            ZoneInfo(policy.timezone),
+        )  # fmt: skip
         self.operator = OperatorService(
             self.stores.consultations, self.core.consultations, self.stores.payments,
             self.payments, self.stores.outbox, self.stores.accounts, self.companion.staff,
@@ -151,13 +159,15 @@ class Hub:
 
     def routes(self) -> list[Route]:
         """List every row of the REST table."""
-        core = self.core
+        core, zone = self.core, ZoneInfo(self.settings.timezone)
         rows = [
             *self.companion.routes(),
             *ConsultationRoutes(
                 self.requests, core.consultations, self.stores.audit, self.clock
             ).routes(),
-            *OperatorRoutes(self.operator, ZoneInfo(self.settings.timezone)).routes(),
+            *BookingRoutes(self.requests, self.bookings, self.clock, zone).routes(),
+            *ScheduleRoutes(self.companion.schedules, self.bookings, self.clock, zone).routes(),
+            *OperatorRoutes(self.operator, zone).routes(),
             *ReconciliationRoutes(self.reconciliation).routes(),
             *NoticeRoutes(core.notices).routes(),
             *CallRoutes(self.call_pages).routes(),

@@ -21,6 +21,7 @@ from companion.rest.directory import DirectoryRoutes
 from companion.rest.files import FileRoutes
 from companion.rest.kernel import Route
 from companion.rest.people import PeopleRoutes
+from companion.schedules import ScheduleService
 from companion.sessions import OnRevoked, Sessions
 from companion.sms_codes import SmsCodes
 from companion.staff import Staff
@@ -76,6 +77,7 @@ class Companion:
         self.people = PeopleService(
             stores.people, stores.consultations, stores.audit, clock, policy.people, zone
         )
+        self.schedules = ScheduleService(stores.schedules, policy.bookings)
         self.directory = Directory(
             stores.doctors, stores.favourites, stores.reviews, stores.departments,
             stores.hospitals, clock, policy.presence,
@@ -102,7 +104,7 @@ class Companion:
         """Load the demo data once (PROTOCOL.md, «Demo data»)."""
         parts = DemoParts(
             self.accounts, self.people, self._stores.doctors, self._stores.departments,
-            self._stores.hospitals, self._stores.demo_marks,
+            self._stores.hospitals, self.schedules, self._stores.demo_marks,
         )  # fmt: skip
         await load_demo(parts, self._clock.now())
 

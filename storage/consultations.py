@@ -10,7 +10,7 @@ from pymongo.errors import DuplicateKeyError
 from care.accounts import Caller, Role
 from care.attachments import FileKind
 from care.bookings import spends_cancellation, took_slot
-from care.consultation import OPEN, Consultation, Search, State
+from care.consultation import OPEN, Because, Consultation, Search, State
 from care.effects import Outgoing
 from care.errors import Conflict
 from storage.cancellations import Cancellations
@@ -255,6 +255,28 @@ class Consultations:
         """Say whether this person is in an open consultation (P4)."""
         query = {"person.id": person_id, "open": True}
         return await self._consultations.find_one(query, {"_id": 1}) is not None
+
+    async def bookings(
+        self,
+        caller: Caller,
+        states: list[State | Because] | None,
+        before: str | None,
+        limit: int,
+    ) -> list[Consultation]:
+        """List the caller's booked ones, newest first; `states` names open and closed ones."""
+        query = _party(caller) | {"slot": {"$ne": None}}
+        if states is not None:
+            by_state: Document = {"state": {"$in": states}}
+            query["$or"] = [by_state, {"closed_reason.because": {"$in": states}}]
+        if before:
+            query["_id"] = {"$lt": before}
+        found = self._consultations.find(query).sort("_id", DESCENDING).limit(limit)
+        return [from_document(d) async for d in found]
+
+    async def among(self, consultations: list[str]) -> dict[str, Consultation]:
+        """Give those of these that there are, by id."""
+        found = self._consultations.find({"_id": {"$in": consultations}})
+        return {d["_id"]: from_document(d) async for d in found}
 
     async def all_of(self, caller: Caller) -> list[Consultation]:
         """List every consultation the caller is a member of."""

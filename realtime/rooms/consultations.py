@@ -93,6 +93,21 @@ class ConsultationService:
     async def decline(self, consultation_id: str, caller: Caller, reason: str) -> Consultation:
         return await self._act(consultation_id, caller, Action.DECLINE, Because.DECLINED, reason)
 
+    async def call_off(self, consultation_id: str, caller: Caller, reason: str) -> Consultation:
+        """Let the doctor call a booking off before it begins, also one not paid for yet (B8).
+
+        Gives it as it is then: one that has begun, or is over, stays so.
+        """
+
+        def step(c: Consultation) -> Consultation:
+            permit(c, Action.DECLINE, caller)
+            if c.state not in {State.AWAITING_PAYMENT, State.AWAITING_DOCTOR}:
+                return c
+            closing = self._closing(Because.DECLINED, caller.role, reason)
+            return move(c, Action.DECLINE, self._clock.now(), closing)
+
+        return await self._change(consultation_id, Action.DECLINE, step)
+
     async def end(self, consultation_id: str, caller: Caller) -> Consultation:
         because = _ENDED_BY.get(caller.role, Because.ENDED_BY_PATIENT)
         return await self._act(consultation_id, caller, Action.END, because)

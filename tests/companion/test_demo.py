@@ -6,9 +6,12 @@ from datetime import date
 
 import pytest
 
+from care.policy import BookingPolicy
 from companion.demo import DemoParts, load_demo, read_data
+from companion.schedules import ScheduleService
 from storage.database import Database
 from storage.demo import DemoMarks
+from storage.schedules import Schedules
 from tests.clock import START
 from tests.companion.conftest import Hospital, Phone
 from tests.companion.ward import User, Ward
@@ -40,6 +43,7 @@ def parts(ward: Ward, database: Database) -> DemoParts:
         ward.doctors,
         ward.departments,
         ward.hospitals,
+        ScheduleService(Schedules(database), BookingPolicy()),
         DemoMarks(database),
     )
 

@@ -25,7 +25,7 @@ SAMPLES: Mapping[str, Any] = {
 """A value of each JSON type, to be tried where another type is wanted."""
 
 TAKES_ALSO = {"number": {"integer"}}
-PATTERNS = {"^[0-9]{6}$": "123456"}
+PATTERNS = {r"^(([01][0-9]|2[0-3]):[0-5][05]|24:00)$": "09:00", "^[0-9]{6}$": "123456"}
 FORMATS = {"date": "2000-01-31"}
 
 

@@ -37,7 +37,9 @@ PUBLIC = {
 }  # fmt: skip
 """What may be asked without a token; the last prove themselves by a signature, a demo, or a ticket."""
 
-OWNED = {"/people/{id}", "/consultations/{id}", "/notices/{id}"}
+OWNED = {
+    "/people/{id}", "/consultations/{id}", "/notices/{id}", "/bookings/{id}", "/schedules/{id}",
+}  # fmt: skip
 NOBODYS = {
     "/operator/consultations/{id}", "/operator/accounts/{id}", "/operator/dead-letters/{id}",
     "/operator/reconciliations/{date}",
@@ -346,8 +348,13 @@ async def test_an_id_nobody_has_is_forbidden(ward: Ward) -> None:
     for operation in ward.operations:
         if operation.owner and operation.name not in UNKNOWN_ID_IS_FINE:
             good = ward.schemas.sample(operation.body) if operation.body else None
+            query = {
+                q["name"]: str(ward.schemas.sample(q["schema"]))
+                for q in operation.query
+                if q.get("required")
+            }
             for identifier in ("nobody", "0" * 28):
-                reply = await ward.send(operation, identifier, json=good)
+                reply = await ward.send(operation, identifier, json=good, params=query)
                 assert reply.status == 403, (operation.name, identifier, reply)
                 assert operation.method == "HEAD" or reply.code() == "forbidden"
 
@@ -361,10 +368,14 @@ async def test_what_belongs_to_others_is_forbidden(
     people = await ward.ask("GET", "/people", ward.tokens["patient"])
     consultations = await ward.ask("GET", "/consultations", ward.tokens["patient"])
     notices = await ward.ask("GET", "/notices", ward.tokens["patient"])
+    (booked,) = await load_rooms(http, clocked.url, 1, "video")
+    schedules = await ward.ask("GET", "/schedules", booked["doctor_token"])
     ours = {
         "/notices/{id}": notices.body["items"][0]["id"],
         "/people/{id}": people.body["items"][0]["id"],
         "/consultations/{id}": consultations.body["items"][0]["id"],
+        "/bookings/{id}": booked["consultation"],
+        "/schedules/{id}": schedules.body["items"][0]["id"],
     }
     assert ours.keys() == OWNED
     for operation in ward.operations:

@@ -9,8 +9,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from care.booking_notices import told_of
 from care.consultation import Action, Consultation, State, refundable
-from care.notices import Deliver, Notify, notices_of
+from care.notices import Deliver, Notify
 from care.policy import ConsultationPolicy
 from care.record import Record
 from care.rooms import Kind
@@ -105,7 +106,7 @@ def caused_by(
     effects.append(Updated(consultation=c.id, doctor=c.waiting_since is not None))
     if c.waiting_since is not None and c.slot is None:
         effects.append(QueueMoved(doctor=c.doctor.id))
-    effects += notices_of(action, c)
+    effects += told_of(action, c)
     return Outgoing(id=f"consultation:{c.id}:{c.version:06d}", effects=tuple(effects))
 
 

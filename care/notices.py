@@ -83,6 +83,8 @@ class Template(Record):
     even_here: bool = False
 
 
+_BOOKING = {"thing1": "service", "name2": "doctor", "time3": "begins_at", "thing4": "note"}
+
 TEMPLATES: Mapping[str, Template] = {
     "consultation_started": Template(
         title="服务开始提醒",
@@ -115,6 +117,16 @@ TEMPLATES: Mapping[str, Template] = {
         fields={"thing1": "service", "name2": "doctor", "time3": "called_at", "thing4": "note"},
         urgent=True,
     ),
+    "booking_confirmed": Template(
+        title="预约成功通知", fields=_BOOKING, urgent=True, even_here=True
+    ),
+    "booking_reminder": Template(title="预约提醒", fields=_BOOKING, urgent=True, even_here=True),
+    "booking_cancelled": Template(title="预约取消通知", fields=_BOOKING, urgent=True),
+    "no_show": Template(title="预约未完成通知", fields=_BOOKING),
+    "booking_received": Template(title="新的预约"),
+    "booking_soon": Template(title="预约即将开始"),
+    "booking_dropped": Template(title="预约已取消"),
+    "booking_missed": Template(title="预约未完成"),
     "missed_call": Template(title="未接来电"),
 }
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 import uvloop
 
-from bench import acknowledged, idle, search, start
+from bench import acknowledged, deadlines, idle, search, start
 from bench.report import Measurement, save, show
 
 BENCHES: Mapping[str, Measurement] = {
@@ -13,6 +13,7 @@ BENCHES: Mapping[str, Measurement] = {
     "idle": idle.measure,
     "start": start.measure,
     "search": search.measure,
+    "deadlines": deadlines.measure,
 }
 
 

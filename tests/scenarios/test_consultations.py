@@ -293,28 +293,6 @@ async def again(user: User) -> User:
     return user
 
 
-@pytest.mark.rule("C7")
-@pytest.mark.parametrize("accepted", [False, True])
-async def test_a_doctor_may_decline_before_and_after_accepting(
-    new_patient: NewPatient, enter_as: Enter, accepted: bool
-) -> None:
-    patient, doctor = await new_patient(), await enter_as(HUATUO)
-    if accepted:
-        talk = await begin(patient, doctor)
-    else:
-        talk = await ask(patient, doctor)
-        await pay(patient, talk["id"])
-        await doctor.client.connect()
-        await patient.client.connect()
-    declined = await doctor.emit(
-        "consultation:decline", consultation=talk["id"], reason="请到医院面诊"
-    )
-    assert declined["consultation"]["state"] == "declined"
-    seen = await patient.event("consultation:updated", id=talk["id"], state="declined")
-    assert seen["closed_reason"]["detail"] == "请到医院面诊"
-    assert (await lines(patient, talk["room"]))[-1]["body"]["text"] == "当前问诊被医生手动退诊"
-
-
 @pytest.mark.rule("C9")
 async def test_lists_by_state_with_counts(new_patient: NewPatient, enter_as: Enter) -> None:
     patient, doctor = await new_patient(), await enter_as(XIAOFU)

@@ -44,6 +44,7 @@ async def test_a_refusal_shows_its_reason_and_gives_the_money_back(
 
     for device in (patient.client, desk):
         heard = await closing_of(device, talk["id"])
+        assert heard["state"] == "declined"
         assert heard["closed_reason"]["because"] == "declined_by_doctor"
         assert heard["closed_reason"]["detail"] == "请到医院面诊"
     await patient.event("notice:new", template="consultation_refused")

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import random
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -157,16 +157,6 @@ class Case:
         self.consultation = shown
         return shown
 
-    @property
-    def seen(self) -> tuple[str, str | None]:
-        """Give the consultation's and the payment's state as last seen."""
-        payment = self.consultation["payment"]
-        return self.consultation["state"], payment and payment["state"]
-
-    async def settled(self) -> bool:
-        shown = await self.look()
-        return shown["payment"] is not None and shown["payment"]["state"] == self.wanted
-
     async def check(self) -> None:
         """See that all agree on what became of it, and that the patient was told once."""
         shown = await self.look()
@@ -229,15 +219,3 @@ async def survive(doing: Awaitable[object]) -> bool:
 
 async def at_some_moment() -> None:
     await asyncio.sleep(chance.uniform(0, AROUND_SECONDS))
-
-
-async def until(
-    fulfilled: Callable[[], Awaitable[bool]], seconds: float, why: Callable[[], str]
-) -> None:
-    """Wait for what another process does; there is nothing to await, so look."""
-    try:
-        async with asyncio.timeout(seconds):
-            while not await fulfilled():  # noqa: ASYNC110 - another process's doing sets no event
-                await asyncio.sleep(0.05)
-    except TimeoutError:
-        raise AssertionError(why()) from None

@@ -275,7 +275,8 @@ def _in(since: datetime, seconds: int, because: Because) -> Deadline:
 def turn(consultation: Consultation, activity: Activity) -> str | None:
     """Tell whose turn it is: 待医生回复 is `doctor`, 待您回复 is `patient` (C9)."""
     if consultation.state is State.AWAITING_DOCTOR:
-        return "doctor"
+        # a booked talk begins at its time; until then it is nobody's turn
+        return None if consultation.slot else "doctor"
     if consultation.state is not State.IN_PROGRESS:
         return None
     return "patient" if activity.last_role == Role.DOCTOR else "doctor"

@@ -31,6 +31,7 @@ from care.errors import Conflict, Forbidden
 from care.notices import Notify
 from care.policy import ConsultationPolicy, ModePolicy
 from care.rooms import Activity
+from care.slots import BookedSlot
 
 NOW = datetime(2026, 11, 22, 8, 0, tzinfo=UTC)
 POLICY = ConsultationPolicy()
@@ -221,3 +222,11 @@ def test_closing_shuts_the_room_and_settles_the_money() -> None:
 def test_an_unpaid_consultation_leaves_no_line_and_no_word_to_the_doctor() -> None:
     effects = caused_by(None, consultation(State.AWAITING_PAYMENT), POLICY).effects
     assert effects == (Updated(consultation="0" * 12 + "1" * 16, doctor=False),)
+
+
+def test_until_a_booked_time_it_is_nobodys_turn() -> None:
+    slot = BookedSlot(
+        id="s", starts_at=NOW, ends_at=NOW + timedelta(minutes=20), number=1,
+        notice_at=NOW, cancel_until=NOW, missed_at=NOW + timedelta(minutes=80),
+    )  # fmt: skip
+    assert turn(consultation(State.AWAITING_DOCTOR).changed(slot=slot), Activity()) is None

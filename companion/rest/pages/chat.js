@@ -2,7 +2,7 @@
 
 import { button, guarded, h, money, remaining, shortTime } from "./dom.js";
 import { Room } from "./room.js";
-import { BECAUSE, PAYMENT, SEX, STATE, TURN } from "./words.js";
+import { BECAUSE, PAYMENT, SEX, TURN, stateOf } from "./words.js";
 
 const RECALL_MS = 120_000;
 const TYPING_EVERY_MS = 2_500;
@@ -147,7 +147,7 @@ export class Chat {
       : `患者 ${c.person.name}`;
     this.online.textContent = peer ? (peer.online ? "在线" : "离线") : "";
     this.online.classList.toggle("on", Boolean(peer?.online));
-    this.state.textContent = STATE[c.state] ?? c.state;
+    this.state.textContent = stateOf(c);
     this.state.dataset.state = c.state;
     this.form.hidden = c.state !== "in_progress";
     this.typing.textContent = this.#room.typingUntil > Date.now() ? "对方正在输入…" : "";

@@ -4,7 +4,7 @@ import { Chat } from "./chat.js";
 import { Consultations } from "./consultations.js";
 import { button, field, guarded, h, shortTime } from "./dom.js";
 import { openCall } from "./ringing.js";
-import { MODE, SEX, STATE, TURN } from "./words.js";
+import { MODE, SEX, TURN, stateOf } from "./words.js";
 
 const MINE = ["awaiting_doctor", "in_progress"];
 const CALLS = { voice: [["audio", "语音通话"]], video: [["video", "视频通话"], ["audio", "语音通话"]] };
@@ -46,7 +46,7 @@ export class DoctorView {
     return h("li", {},
       h("div", {},
         h("strong", {}, name), ` · ${SEX[sex] ?? sex} · ${age} 岁 · ${MODE[c.mode]} `,
-        h("span", { class: "tag", "data-state": c.state }, STATE[c.state]),
+        h("span", { class: "tag", "data-state": c.state }, stateOf(c)),
         c.state === "in_progress" && c.turn ? h("span", { class: "hint" }, ` ${TURN.doctor[c.turn]}`) : null,
         c.slot ? h("p", {}, `预约 ${shortTime(c.slot.starts_at)}`) : null,
         h("p", { class: "hint" }, `${shortTime(c.created_at)} ${c.description}`)),

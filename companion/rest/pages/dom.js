@@ -39,12 +39,14 @@ export function guarded(tell, work) {
   };
 }
 
-const clock = new Intl.DateTimeFormat("zh-CN", { hour: "2-digit", minute: "2-digit" });
-const day = new Intl.DateTimeFormat("zh-CN", { month: "numeric", day: "numeric" });
+// A booked time is the hospital's, wherever the reader is.
+const timeZone = "Asia/Shanghai";
+const clock = new Intl.DateTimeFormat("zh-CN", { timeZone, hour: "2-digit", minute: "2-digit" });
+const day = new Intl.DateTimeFormat("zh-CN", { timeZone, month: "numeric", day: "numeric" });
 
 export function shortTime(text) {
   const at = new Date(text);
-  const today = at.toDateString() === new Date().toDateString();
+  const today = day.format(at) === day.format(new Date());
   return today ? clock.format(at) : `${day.format(at)} ${clock.format(at)}`;
 }
 

@@ -19,6 +19,10 @@ export const STATE = {
   refused_transfer: "已拒绝转诊",
 };
 
+// a booking is not waited for, it is kept
+export const stateOf = ({ state, slot }) =>
+  slot && state === "awaiting_doctor" ? "已预约" : STATE[state] ?? state;
+
 export const MODE = { text: "图文", voice: "语音", video: "视频" };
 
 export const OPEN = ["awaiting_payment", "awaiting_doctor", "in_progress"];

@@ -67,6 +67,16 @@ async def payment_notified(case: Case) -> Step:
         await case.tell_paid()
 
 
+async def payment_notified_in_vain(case: Case) -> Step:
+    """The only notification comes while the server is down."""
+    case.wanted = PAID
+    await case.pay()
+    yield
+    await case.crashed.wait()
+    assert not await survive(case.tell_paid())
+    yield
+
+
 async def payment_acknowledged(case: Case) -> Step:
     """WeChat has its 204 and will not tell again."""
     case.wanted = PAID
@@ -163,6 +173,7 @@ STEPS: list[Callable[[Case], Step]] = [
     partial(prepay, booked=False),
     partial(prepay, booked=True),
     payment_notified,
+    payment_notified_in_vain,
     payment_acknowledged,
     payment_acknowledged,
     partial(refund, booked=False),

@@ -1,8 +1,8 @@
 """What the scenarios of bookings have in common: slots, forms, and the way to a booked time."""
 
-from datetime import datetime
 from typing import Any
 
+from care.record import read_time
 from tests.scenarios.people import User, add_person, form
 
 
@@ -31,6 +31,15 @@ async def book(
     return await patient.post("/bookings", await booking_form(patient, doctor, slot, mode))
 
 
-def seconds_until(user_now: str, at: str) -> float:
-    """Count the seconds from one time of the wire to another."""
-    return (datetime.fromisoformat(at) - datetime.fromisoformat(user_now)).total_seconds()
+async def until(patient: User, at: str, before_seconds: float = 0) -> None:
+    """Move the hospital's time to so long before a time of the wire."""
+    clock = (await patient.client.advance_clock(0)).body["now"]
+    ahead = (read_time(at) - read_time(clock)).total_seconds() - before_seconds
+    moved = await patient.client.advance_clock(ahead)
+    assert moved.status == 200, (at, clock, moved.body)
+
+
+async def templates(user: User) -> list[str]:
+    """List the user's notices, the oldest first."""
+    found = await user.get("/notices?limit=100")
+    return [notice["template"] for notice in reversed(found["items"])]

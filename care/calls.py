@@ -160,11 +160,18 @@ class Call(Record):
         return self.parties[0]
 
     @property
+    def last_seen_at(self) -> datetime:
+        """Tell when the side was heard of that has been silent longest."""
+        return min(party.seen_at or self.started_at for party in self.parties)
+
+    @property
     def duration(self) -> timedelta:
-        """Tell how long media flowed, whole once it has ended (V6)."""
+        """Tell how long both were connected, once it has ended; lost time doesn't count (V6)."""
         if self.connected_at is None or self.ended_at is None:
             return timedelta()
-        return self.ended_at - self.connected_at
+        lost = self.end_reason is EndReason.NETWORK
+        until = self.last_seen_at if lost else self.ended_at
+        return max(until - self.connected_at, timedelta())
 
     def party(self, user: str) -> Party:
         """Give the user's side. Raises Forbidden for everybody else."""
@@ -241,7 +248,14 @@ def accept(call: Call, patient: Party, now: datetime, policy: CallPolicy) -> Cal
 
 
 def resume(
-    call: Call, user: str, connection: str, device_id: str, now: datetime, *, fresh: bool
+    call: Call,
+    user: str,
+    connection: str,
+    device_id: str,
+    now: datetime,
+    policy: CallPolicy,
+    *,
+    fresh: bool,
 ) -> Call:
     """Bind a side to a new connection (V5). Raises Forbidden, Conflict.
 
@@ -264,7 +278,7 @@ def resume(
     if fresh:
         sides = tuple(side.changed(described=False) for side in after.parties)
         after = after.changed(parties=sides, generation=call.generation + 1, offers=())
-    return after.changed(version=call.version + 1)
+    return scheduled(after.changed(version=call.version + 1), policy)
 
 
 def lose(call: Call, user: str, now: datetime) -> Call:
@@ -295,9 +309,11 @@ def answer(call: Call, user: str) -> Call:
 
 
 def speaks_for(call: Call, user: str, connection: str) -> None:
-    """Refuse signals of anyone but the two devices that are in the call. Raises Forbidden."""
+    """Refuse all but the two devices in a live call. Raises Forbidden, Conflict."""
     if call.party(user).connection != connection:
         raise Forbidden
+    if not call.live:
+        raise Conflict("通话已结束")
 
 
 def _described(call: Call, user: str, offers: tuple[str, ...]) -> Call:
@@ -308,27 +324,24 @@ def _described(call: Call, user: str, offers: tuple[str, ...]) -> Call:
 
 
 def deadline(call: Call, policy: CallPolicy) -> datetime | None:
-    """Tell when the call ends by itself; none once it has."""
+    """Tell when the call ends by itself; none once it has. A silent side may come back (V5)."""
+    grace = timedelta(seconds=policy.grace_seconds)
     match call.state:
         case CallState.RINGING:
             return call.started_at + timedelta(seconds=policy.ring_seconds)
         case CallState.CONNECTING if call.accepted_at:
             limit = call.accepted_at + timedelta(seconds=policy.connect_seconds)
-            return min(limit, _silent_too_long(call, policy))
+            return min(limit, call.last_seen_at + grace)
         case CallState.CONNECTED:
-            return _silent_too_long(call, policy)
+            return call.last_seen_at + grace
     return None
-
-
-def _silent_too_long(call: Call, policy: CallPolicy) -> datetime:
-    """Tell until when the side heard of longest ago may come back (V5)."""
-    seen = min(party.seen_at or call.started_at for party in call.parties)
-    return seen + timedelta(seconds=policy.grace_seconds)
 
 
 def counts_at(call: Call, policy: CallPolicy) -> datetime | None:
     """Tell when a connected call has lasted long enough to be a consultation (V10)."""
     if call.state is not CallState.CONNECTED or call.counted or call.connected_at is None:
+        return None
+    if any(party.gone for party in call.parties):
         return None
     return call.connected_at + timedelta(seconds=policy.least_seconds)
 

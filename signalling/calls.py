@@ -15,7 +15,7 @@ from care.call_effects import caused_by, question, rung
 from care.calls import Call, CallAction, CallState, Device, Media, Party
 from care.consultation import Consultation
 from care.effects import Outgoing
-from care.errors import Conflict, Forbidden, Unavailable
+from care.errors import Forbidden, Unavailable
 from care.policy import CallPolicy
 from care.ports import Channel, Clock
 from signalling.turn import IceServers
@@ -131,7 +131,9 @@ class CallService:
 
         def step(call: Call) -> Call:
             now = self._clock.now()
-            return rules.resume(call, caller.user, connection, device_id, now, fresh=fresh)
+            return rules.resume(
+                call, caller.user, connection, device_id, now, self._policy, fresh=fresh
+            )
 
         return self._with_ice(await self._change(call_id, step), caller.user)
 
@@ -153,8 +155,6 @@ class CallService:
         """Note that a side is there; its first word of flowing media may connect the call."""
 
         def step(call: Call) -> Call:
-            if not call.live:
-                raise Conflict("通话已结束")
             rules.speaks_for(call, caller.user, connection)
             return rules.hear(
                 call, caller.user, self._clock.now(), self._policy, connected=connected
@@ -178,13 +178,14 @@ class CallService:
 
     async def left(self, user: str, connection: str) -> None:
         """Show the other side that this one's connection is gone (V5)."""
-        call = await self._store.live_of(user)
-        if call and call.party(user).connection == connection:
 
-            def step(call: Call) -> Call:
-                rules.speaks_for(call, user, connection)
-                return rules.lose(call, user, self._clock.now())
+        def step(call: Call) -> Call:
+            # meanwhile it may have ended, or gone on over another connection
+            if not call.live or call.party(user).connection != connection:
+                return call
+            return rules.lose(call, user, self._clock.now())
 
+        if call := await self._store.live_of(user):
             await self._change(call.id, step)
 
     async def look_at(self, call: Call) -> None:

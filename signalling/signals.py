@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from care import calls as rules
 from care.calls import Call, Party
-from care.errors import BadRequest, Conflict, Forbidden, RateLimited, Unavailable
+from care.errors import BadRequest, Forbidden, RateLimited, Unavailable
 from care.ports import Channel
 from signalling.calls import ATTEMPTS
 from signalling.negotiation import check_candidate, check_sdp
@@ -70,8 +70,6 @@ class SignalService:
         """Pass a candidate on, or keep it until its description comes."""
         check_candidate(candidate["candidate"])
         call = await self._find(call_id, user, at)
-        if not call.live:
-            raise Conflict("通话已结束")
         data = {"call": call_id, "from": user, "candidate": candidate}
         peer = _peer(call, user, to)
         if not call.party(user).described:
@@ -93,7 +91,7 @@ class SignalService:
         waiting.append(data)
 
     async def _find(self, call_id: str, user: str, at: str) -> Call:
-        """Give the call to a device that is in it. Raises Forbidden to everybody else."""
+        """Give the call to a device that is in it. Raises Forbidden, Conflict."""
         call = await self._store.get(call_id)
         if call is None:
             raise Forbidden

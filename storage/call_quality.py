@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from pymongo import ASCENDING, IndexModel
+from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
 
 from care.calls import MEASURED, Report
@@ -16,7 +17,9 @@ class CallQuality:
 
     def __init__(self, database: Database) -> None:
         # one report more or less after a crash changes nothing
-        self._rows = database["call_quality"].with_options(write_concern=WriteConcern(w=1))
+        self._rows = database["call_quality"].with_options(
+            write_concern=WriteConcern(w=1), read_concern=ReadConcern("local")
+        )
 
     async def ensure_indexes(self) -> None:
         # both sides of one call

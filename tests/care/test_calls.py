@@ -191,7 +191,7 @@ def test_nothing_is_negotiated_before_or_after(state: CallState) -> None:
 
 def test_a_side_without_its_media_makes_both_begin_anew() -> None:
     talking = offer(call(CallState.CONNECTED), "doc")
-    back = resume(talking, "pat", "c-new", "phone", START, fresh=True)
+    back = resume(talking, "pat", "c-new", "phone", START, POLICY, fresh=True)
     assert back.generation == talking.generation + 1
     assert back.offers == ()
     assert not any(party.described for party in back.parties)
@@ -200,28 +200,28 @@ def test_a_side_without_its_media_makes_both_begin_anew() -> None:
 
 def test_a_side_that_lost_only_its_socket_goes_on() -> None:
     talking = call(CallState.CONNECTED)
-    back = resume(talking, "pat", "c-new", "phone", START, fresh=False)
+    back = resume(talking, "pat", "c-new", "phone", START, POLICY, fresh=False)
     assert back.generation == talking.generation
 
 
 def test_another_device_takes_the_place_of_one_that_is_gone_and_of_no_other() -> None:
     talking = call(CallState.CONNECTED)
     with pytest.raises(Conflict):
-        resume(talking, "pat", "c-new", "tablet", START, fresh=True)
-    back = resume(lose(talking, "pat", START), "pat", "c-new", "tablet", START, fresh=True)
+        resume(talking, "pat", "c-new", "tablet", START, POLICY, fresh=True)
+    back = resume(lose(talking, "pat", START), "pat", "c-new", "tablet", START, POLICY, fresh=True)
     assert (back.party("pat").device_id, back.party("pat").gone) == ("tablet", False)
 
 
 def test_nobody_else_comes_back_and_nobody_to_what_ended() -> None:
     with pytest.raises(Forbidden):
-        resume(call(CallState.CONNECTED), "eve", "c", "d", START, fresh=True)
+        resume(call(CallState.CONNECTED), "eve", "c", "d", START, POLICY, fresh=True)
     with pytest.raises(Conflict):
-        resume(call(CallState.ENDED), "pat", "c-new", "phone", START, fresh=True)
+        resume(call(CallState.ENDED), "pat", "c-new", "phone", START, POLICY, fresh=True)
 
 
 def test_resuming_what_still_rings_answers_nothing() -> None:
     ringing = call()
-    assert resume(ringing, "pat", "c-pat", "phone", START, fresh=True) is ringing
+    assert resume(ringing, "pat", "c-pat", "phone", START, POLICY, fresh=True) is ringing
 
 
 def test_the_doctor_is_impolite() -> None:

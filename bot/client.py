@@ -43,6 +43,8 @@ class Client:
         self._arrived = asyncio.Condition()
         self.events: list[Event] = []
         """What the socket received and no step has taken yet, oldest first."""
+        self.listener: Callable[[Event], None] | None = None
+        """Told of each event as it comes."""
 
     async def close(self) -> None:
         if self._socket is not None:
@@ -132,8 +134,11 @@ class Client:
         return found
 
     async def _keep(self, name: str, data: Any = None) -> None:
+        event = Event(name, data)
+        if self.listener is not None:
+            self.listener(event)
         async with self._arrived:
-            self.events.append(Event(name, data))
+            self.events.append(event)
             self._arrived.notify_all()
 
     async def _lose(self, *_: Any) -> None:

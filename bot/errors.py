@@ -3,6 +3,7 @@
 BotError
 ├── BadScenario  the file breaks the language; the message names the step
 ├── NoServer     nobody answers at the address
+├── NoAddress    this machine has no network address over which a call could run
 └── Broken       the server did otherwise than the scenario expects: `differences` says where
 """
 
@@ -16,6 +17,10 @@ class BadScenario(BotError):
 
 
 class NoServer(BotError):
+    pass
+
+
+class NoAddress(BotError):
     pass
 
 

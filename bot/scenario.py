@@ -18,7 +18,13 @@ from pydantic import (
 from bot.errors import BadScenario
 from bot.matching import unknown_matchers
 
-ACTIONS = ("call", "emit", "expect_event", "upload", "disconnect", "connect", "advance_clock")
+ACTIONS = (
+    "call", "emit", "expect_event", "upload", "disconnect", "connect", "log_in",
+    "advance_clock", "advance_clock_to", "start_call", "phone", "set_media", "expect_call",
+    "expect_media",
+)  # fmt: skip
+COMMANDS = frozenset({"emit", "start_call", "phone", "set_media"})
+"""The actions whose result is an acknowledgement."""
 
 
 def _known_matchers(expected: Any) -> Any:
@@ -53,6 +59,8 @@ class Actor(Part):
     phone: str
     password: str
     device: Literal["mini_program", "h5", "desktop", "bot"] = "bot"
+    tone: int = Field(default=440, ge=50, le=3_000)
+    """What the other side of a call hears, in Hz."""
 
 
 class Call(Part):
@@ -77,6 +85,38 @@ class ExpectEvent(Part):
     event: str
     match: Expected = {}
     within: float = 5.0
+
+
+class StartCall(Part):
+    room: str
+    media: Literal["audio", "video"]
+
+
+class SetMedia(Part):
+    """Mute, or switch the camera off: silence or black is sent, and the other side is told."""
+
+    mic: Literal["on", "off"] = "on"
+    camera: Literal["on", "off"] = "on"
+
+
+class ExpectCall(Part):
+    """The actor's call is so, or comes to be within the seconds."""
+
+    match: Expected
+    within: float = 10.0
+
+
+class ExpectMedia(Part):
+    """What the actor receives within the seconds; what isn't given is not looked at.
+
+    `frames`: so many more pictures from now on; `tone`: the sound is this, in Hz.
+    """
+
+    frames: int | None = None
+    moving: bool | None = None
+    audio: bool | None = None
+    tone: int | None = None
+    within: float = 10.0
 
 
 class Upload(Part):
@@ -118,13 +158,26 @@ class Step(Part):
     upload: Upload | None = None
     disconnect: Literal[True] | None = None
     connect: Literal[True] | None = None
+    log_in: Literal[True] | None = None
     advance_clock: float | None = None
+    advance_clock_to: str | None = None
+    start_call: StartCall | None = None
+    phone: Literal["accept", "decline", "cancel", "hang_up", "resume", "reload"] | None = None
+    set_media: SetMedia | None = None
+    expect_call: ExpectCall | None = None
+    expect_media: ExpectMedia | None = None
     expect: Expected = None
     save: dict[str, str] = {}
 
     @property
     def action(self) -> str:
         return next(name for name in ACTIONS if getattr(self, name) is not None)
+
+    @property
+    def must_be_ok(self) -> bool:
+        """Say whether its acknowledgement must be `ok`: unless the step tells what it must be."""
+        told = isinstance(self.expect, dict) and "ok" in self.expect
+        return self.action in COMMANDS and not told
 
     @model_validator(mode="after")
     def _does_one_thing(self) -> Self:

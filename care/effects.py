@@ -124,7 +124,7 @@ def _lines(c: Consultation, policy: ConsultationPolicy) -> list[Line]:
     if c.state is State.AWAITING_DOCTOR:
         return [
             _line(c, "case", Kind.CARD, case_card(c), (c.patient,)),
-            _line(c, "tips", Kind.SYSTEM, {"text": tips(c.mode, policy)}, (c.patient,)),
+            _line(c, "tips", Kind.SYSTEM, {"text": tips(c.slot, policy)}, (c.patient,)),
         ]
     if c.state is State.IN_PROGRESS:
         return [_line(c, "started", Kind.SYSTEM, {"text": started(policy)}, c.members)]

@@ -3,9 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
-from care.consultation import Because, Consultation, Mode
+from care.consultation import Because, Consultation
 from care.policy import ConsultationPolicy
 from care.record import HOUR, MINUTE, wire_time
+from care.slots import BookedSlot
 
 _CLOSED: Mapping[Because, str] = {
     Because.UNPAID: "超过{payment}未付款，订单已自动取消",
@@ -21,11 +22,8 @@ _CLOSED: Mapping[Because, str] = {
     Because.ENDED_BY_DOCTOR: "医生结束了问诊",
 }
 
-_TIPS_FIRST: Mapping[Mode, str] = {
-    Mode.TEXT: "问诊超过{acceptance}未接诊，订单自动关闭，问诊费用将原路退回",
-    Mode.VOICE: "音视频问诊提前20分钟通知，未进行通话的，问诊费用将原路退回",
-    Mode.VIDEO: "音视频问诊提前20分钟通知，未进行通话的，问诊费用将原路退回",
-}
+_TEXT_FIRST = "问诊超过{acceptance}未接诊，订单自动关闭，问诊费用将原路退回"
+_BOOKED_FIRST = "音视频问诊提前{notice}通知，未进行通话的，问诊费用将原路退回"
 _TIPS = (
     "温馨提示：1、{first}；2、一次问诊从最后一次回复开始有效期为{idle}，超过自动关闭；"
     "3、医生利用空闲时间进行回复，如果觉得病情严重紧急，建议前往医院就诊。"
@@ -54,10 +52,13 @@ def closed(because: Because, policy: ConsultationPolicy) -> str:
     return _CLOSED[because].format(**_spans(policy))
 
 
-def tips(mode: Mode, policy: ConsultationPolicy) -> str:
+def tips(slot: BookedSlot | None, policy: ConsultationPolicy) -> str:
     """Give the tips (温馨提示) that stand under the case card (C10)."""
     spans = _spans(policy)
-    return _TIPS.format(first=_TIPS_FIRST[mode].format(**spans), **spans)
+    if slot is None:
+        return _TIPS.format(first=_TEXT_FIRST.format(**spans), **spans)
+    notice = _span(int((slot.starts_at - slot.notice_at).total_seconds()))
+    return _TIPS.format(first=_BOOKED_FIRST.format(notice=notice), **spans)
 
 
 def started(policy: ConsultationPolicy) -> str:

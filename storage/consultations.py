@@ -1,5 +1,6 @@
 """The consultations collection: one document a consultation, changed by its version."""
 
+import asyncio
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
@@ -22,6 +23,9 @@ from storage.people import People
 from storage.slots import Slots
 
 _OPEN = sorted(OPEN)
+
+BOOKING_AT_ONCE = 8
+"""Of one process: a rush for one slot must not wait for itself in the pool of connections."""
 
 INDEXES = [
     # C14: one open consultation between a patient, a doctor and a mode, whoever asks at once
@@ -83,6 +87,7 @@ class Consultations:
         self._files = files
         self._slots = slots
         self._cancellations = cancellations
+        self._booking = asyncio.Semaphore(BOOKING_AT_ONCE)
 
     async def ensure_indexes(self) -> None:
         await self._consultations.create_indexes(INDEXES)
@@ -98,8 +103,7 @@ class Consultations:
         if existing is not None:
             return existing
         try:
-            await self._slots.refuse_taken(consultation)
-            await self._run(lambda session: self._insert(session, consultation, outgoing))
+            await self._store(consultation, outgoing)
         except (DuplicateKeyError, Conflict) as error:
             existing = await self.requested(consultation.request)
             if existing is not None:
@@ -108,6 +112,14 @@ class Consultations:
                 raise
             raise Conflict("您与该医生已有进行中的问诊") from error
         return consultation
+
+    async def _store(self, c: Consultation, outgoing: Outgoing) -> None:
+        if c.slot is None:
+            await self._run(lambda session: self._insert(session, c, outgoing))
+            return
+        async with self._booking:
+            await self._slots.refuse_taken(c)
+            await self._run(lambda session: self._insert(session, c, outgoing))
 
     async def _insert(
         self, session: Session, consultation: Consultation, outgoing: Outgoing

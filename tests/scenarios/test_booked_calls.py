@@ -52,14 +52,14 @@ async def test_a_booking_begins_by_a_call_that_lasts_three_seconds(
 
     call = (await doctor.emit("call:start", **wanted))["call"]["id"]
     await patient.emit("call:decline", call=call)
-    assert await state(patient, booked["id"]) == "awaiting_doctor"
+    assert await state(patient, booked["id"]) == "booked"
 
     call = (await doctor.emit("call:start", **wanted))["call"]["id"]
     await patient.emit("call:accept", call=call)
     for user in (patient, doctor):
         await connect(user, call)
     await doctor.emit("call:hang_up", call=call)
-    assert await state(patient, booked["id"]) == "awaiting_doctor"
+    assert await state(patient, booked["id"]) == "booked"
 
     call = (await doctor.emit("call:start", **wanted))["call"]["id"]
     await patient.emit("call:accept", call=call)

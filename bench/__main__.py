@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 import uvloop
 
-from bench import acknowledged, deadlines, idle, search, start
+from bench import acknowledged, calls, deadlines, idle, search, start
 from bench.report import Measurement, save, show
 
 BENCHES: Mapping[str, Measurement] = {
@@ -14,6 +14,7 @@ BENCHES: Mapping[str, Measurement] = {
     "start": start.measure,
     "search": search.measure,
     "deadlines": deadlines.measure,
+    "calls": calls.measure,
 }
 
 

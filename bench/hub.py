@@ -16,7 +16,7 @@ ROOMS_A_REQUEST = 50
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """A text consultation in progress."""
+    """A consultation in progress."""
 
     room: str
     consultation: str
@@ -39,11 +39,11 @@ class Hub:
     def mongod(self) -> int:
         return child_named(self.server.pid, "mongod")
 
-    async def make_rooms(self, count: int) -> list[Room]:
+    async def make_rooms(self, count: int, mode: str = "text") -> list[Room]:
         made: list[Room] = []
         async with aiohttp.ClientSession(self.server.url, raise_for_status=True) as http:
             while len(made) < count:
-                part = {"rooms": min(ROOMS_A_REQUEST, count - len(made))}
+                part = {"rooms": min(ROOMS_A_REQUEST, count - len(made)), "mode": mode}
                 async with http.post("/test/load-data", json=part) as answer:
                     made += [Room(**row) for row in (await answer.json())["items"]]
         return made

@@ -4,7 +4,9 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
-SECRETS = frozenset({"password", "token", "access_token", "refresh_token", "code", "id_card"})
+SECRETS = frozenset(
+    {"password", "token", "access_token", "refresh_token", "code", "id_card", "credential"}
+)
 SIGNED = frozenset({"url", "thumbnail_url"})
 WIDTH = 160
 

@@ -143,6 +143,17 @@ def test_it_counts_as_a_talk_from_three_seconds_on() -> None:
     assert move(connected, CallAction.COUNT, START + later(3), POLICY).counted
 
 
+def test_while_a_side_is_gone_it_does_not_become_a_talk_and_the_lost_time_is_not_told() -> None:
+    lost = lose(call(CallState.CONNECTED), "pat", START + later(1))
+    assert counts_at(lost, POLICY) is None
+    ended = move(lost, CallAction.RUN_OUT, START + later(31), POLICY)
+    assert not ended.counted
+    back = resume(lost, "pat", "c-new", "phone", START + later(2), POLICY, fresh=False)
+    assert back.check_at == START + later(3)
+    again = lose(back, "pat", START + later(20)).changed(counted=True)
+    assert summary(move(again, CallAction.RUN_OUT, START + later(50), POLICY)).endswith("00:00:00")
+
+
 def test_a_call_is_not_taken_after_it_rang_out() -> None:
     with pytest.raises(Conflict):
         accept(call(), PATIENT, START + later(45), POLICY)

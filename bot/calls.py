@@ -5,8 +5,10 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
+from aiortc import InvalidAccessError, InvalidStateError
+
 from bot.client import Client, Event
-from bot.errors import BotError, Broken
+from bot.errors import Broken
 from bot.peer import Peer
 
 REPORT_SECONDS = 5.0
@@ -40,7 +42,6 @@ class Phone:
         self._peer_made = 0.0
         self._peer_changed = asyncio.Event()
         self._reporter: asyncio.Task[None] | None = None
-        self._trouble: BotError | None = None
         self.connect_ms: int | None = None
         """From making the peer connection to its being connected."""
 
@@ -84,10 +85,10 @@ class Phone:
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 # sounds arrive 50 times a second: looking now and then costs less than each time
-                while self._trouble is None and not holds():  # noqa: ASYNC110
+                while not (holds() or (self._follower and self._follower.done())):  # noqa: ASYNC110
                     await asyncio.sleep(POLL_SECONDS)
-        if self._trouble is not None:
-            raise self._trouble
+        if self._follower is not None and self._follower.done():
+            self._follower.result()
         return holds()
 
     @property
@@ -147,8 +148,8 @@ class Phone:
             event = await self._signals.get()
             try:
                 await self._obey(event.name, event.data)
-            except BotError as error:
-                self._trouble = error
+            except (ValueError, InvalidAccessError, InvalidStateError) as error:
+                raise Broken(f"{event.name} came, but can't be used: {error}") from None
 
     async def _obey(self, name: str, data: Mapping[str, Any]) -> None:
         if name == "call:updated":

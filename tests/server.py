@@ -153,3 +153,14 @@ async def server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Serv
         yield process
     finally:
         await process.close()
+
+
+@pytest_asyncio.fixture(scope="session")
+async def clocked(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[ServerProcess]:
+    """Serve the demo data on a virtual clock for the tests of one folder."""
+    process = ServerProcess(tmp_path_factory.mktemp("clocked") / "data", "--virtual-clock")
+    try:
+        await process.start()
+        yield process
+    finally:
+        await process.close()

@@ -7,21 +7,13 @@ import pytest
 import pytest_asyncio
 
 from tests.scenarios.people import User, enter, register
-from tests.server import ServerProcess
+from tests.server import ServerProcess, clocked
+
+__all__ = ["clocked"]
 
 Advance = Callable[[float], Awaitable[None]]
 Enter = Callable[[str], Awaitable[User]]
 NewPatient = Callable[[], Awaitable[User]]
-
-
-@pytest_asyncio.fixture(scope="session")
-async def clocked(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[ServerProcess]:
-    process = ServerProcess(tmp_path_factory.mktemp("clocked") / "data", "--virtual-clock")
-    try:
-        await process.start()
-        yield process
-    finally:
-        await process.close()
 
 
 @pytest_asyncio.fixture

@@ -33,11 +33,11 @@ class Calling:
         policy: CallPolicy,
         turn_secret: str | None,
     ) -> None:
+        self.signals = SignalService(stores.calls, channel)
         self.calls = CallService(
             stores.calls, stores.consultations, carrier, channel,
-            IceServers(policy, turn_secret), clock, policy,
+            IceServers(policy, turn_secret), clock, policy, self.signals.changed,
         )  # fmt: skip
-        self.signals = SignalService(stores.calls, channel)
         self.quality = QualityService(stores.call_quality, clock)
         self.commands = CallCommands(self.calls, self.signals, self.quality)
         self.timed = Timed(stores.calls, self.calls.look_at)
@@ -53,6 +53,7 @@ class Calling:
     async def close(self) -> None:
         """Note who is gone because this process ends: the others see it at once."""
         await asyncio.gather(*self._tasks)
+        await self.calls.settle()
 
     def _begin(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(_logged(work))

@@ -3,6 +3,7 @@
 Every change is one conditional write; the database is the truth, and pushes only tell of it.
 """
 
+import asyncio
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any, Protocol
@@ -66,7 +67,9 @@ class CallService:
         ice: IceServers,
         clock: Clock,
         policy: CallPolicy,
+        changed: Callable[[Call], None],
     ) -> None:
+        """`changed` is told at once, in this process, of every change but a sign of life."""
         self._store = store
         self._consultations = consultations
         self._carrier = carrier
@@ -74,6 +77,12 @@ class CallService:
         self._ice = ice
         self._clock = clock
         self._policy = policy
+        self._changed = changed
+        self._carried: set[asyncio.Task[None]] = set()
+
+    async def settle(self) -> None:
+        """Wait for what calls have just caused; what is left is the outbox's."""
+        await asyncio.gather(*self._carried)
 
     async def start(
         self, caller: Caller, connection: str, device_id: str, room: str, media: Media
@@ -91,7 +100,7 @@ class CallService:
         outgoing = rung(call)
         await self._store.create(call, outgoing)
         self._ring(call)
-        await self._carrier.carry_out(outgoing.id)
+        self._carry(outgoing)
         return self._with_ice(call, caller.user)
 
     async def accept(self, caller: Caller, connection: str, device_id: str, call_id: str) -> Answer:
@@ -201,6 +210,7 @@ class CallService:
                 await self._store.postpone(call, check_at)
             return
         await self._store_change(call, rules.move(call, action, now, self._policy), action)
+        await self.settle()
 
     async def _change(
         self,
@@ -229,10 +239,17 @@ class CallService:
             if tell or after.state is not before.state:
                 self._tell(before, after)
             if outgoing:
-                await self._carrier.carry_out(outgoing.id)
+                self._carry(outgoing)
         return stored
 
+    def _carry(self, outgoing: Outgoing) -> None:
+        """Have the effects carried out, for which nobody in a call waits."""
+        task = asyncio.create_task(self._carrier.carry_out(outgoing.id))
+        self._carried.add(task)
+        task.add_done_callback(self._carried.discard)
+
     def _tell(self, before: Call, after: Call) -> None:
+        self._changed(before)
         if after.state is not before.state:
             logger.info(
                 "call_moved", call=after.id, old=before.state.value, new=after.state.value,

@@ -1,11 +1,14 @@
 """Offers, answers and candidates, from one side's device to the other's (V3).
 
 Each side's signals arrive on its one connection, in order, and leave in that order. A candidate
-that comes before its description is kept until the description is on its way.
+that comes before its description is kept until the description is on its way; those that come
+after it, a dozen in a moment, go its way without asking the database again.
 """
 
+import asyncio
 from collections import deque
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from care import calls as rules
@@ -19,6 +22,16 @@ EARLY_MAX = 64
 """How many candidates may wait for their description."""
 EARLY_CALLS_MAX = 10_000
 WAIT_MS = 1_000
+WAY_SECONDS = 1.0
+"""How long a way is used without a look at the call: another process may have changed it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """Where a side's candidates go, until the event loop's time says to look again."""
+
+    peer: Party
+    until: float
 
 
 class CallStore(Protocol):
@@ -31,8 +44,9 @@ class SignalService:
     def __init__(self, store: CallStore, channel: Channel) -> None:
         self._store = store
         self._channel = channel
-        # by call and connection
+        # both by call and connection
         self._early: dict[tuple[str, str], deque[Mapping[str, Any]]] = {}
+        self._ways: dict[tuple[str, str], Way] = {}
 
     async def offer(self, user: str, at: str, call_id: str, to: str | None, sdp: str) -> None:
         await self._describe("call:offer", rules.offer, user, at, call_id, to, sdp)
@@ -61,6 +75,7 @@ class SignalService:
             raise Unavailable
         peer = _peer(after, user, to)
         self._pass(peer, event, {"call": call_id, "from": user, "sdp": sdp})
+        self._remember((call_id, at), peer)
         for candidate in self._early.pop((call_id, at), ()):
             self._pass(peer, "call:candidate", candidate)
 
@@ -69,18 +84,32 @@ class SignalService:
     ) -> None:
         """Pass a candidate on, or keep it until its description comes."""
         check_candidate(candidate["candidate"])
+        key, data = (call_id, at), {"call": call_id, "from": user, "candidate": candidate}
+        way = self._ways.get(key)
+        if way and way.until > _loop_time() and to in {None, way.peer.user}:
+            self._pass(way.peer, "call:candidate", data)
+            return
         call = await self._find(call_id, user, at)
-        data = {"call": call_id, "from": user, "candidate": candidate}
         peer = _peer(call, user, to)
         if not call.party(user).described:
-            self._keep((call_id, at), data)
+            self._keep(key, data)
         else:
+            self._remember(key, peer)
             self._pass(peer, "call:candidate", data)
+
+    def changed(self, call: Call) -> None:
+        """Look at the call again before the next candidate of either side goes out."""
+        for party in call.parties:
+            self._ways.pop((call.id, party.connection or ""), None)
 
     def forget(self, at: str) -> None:
         """Drop what a closed connection left waiting."""
-        for key in [key for key in self._early if key[1] == at]:
-            del self._early[key]
+        for kept in (self._early, self._ways):
+            for key in [key for key in kept if key[1] == at]:
+                del kept[key]
+
+    def _remember(self, key: tuple[str, str], peer: Party) -> None:
+        self._ways[key] = Way(peer, _loop_time() + WAY_SECONDS)
 
     def _keep(self, key: tuple[str, str], data: Mapping[str, Any]) -> None:
         if key not in self._early and len(self._early) >= EARLY_CALLS_MAX:
@@ -100,6 +129,10 @@ class SignalService:
 
     def _pass(self, peer: Party, event: str, data: Mapping[str, Any]) -> None:
         self._channel.push([peer.user], event, data, only=peer.connection)
+
+
+def _loop_time() -> float:
+    return asyncio.get_running_loop().time()
 
 
 def _peer(call: Call, user: str, to: str | None) -> Party:

@@ -3,18 +3,18 @@
 from collections.abc import Mapping
 
 from care.consultation import Action, Because, Consultation, Mode, State
-from care.notices import Notify, notices_of
+from care.notices import Notify, notices_of, with_refund
 from care.record import wire_time
 from care.slots import BookedSlot
 
 SERVICES: Mapping[Mode, str] = {Mode.VOICE: "语音问诊", Mode.VIDEO: "视频问诊"}
 _MISSED = {
-    "doctor": "医生未发起通话，费用将原路退回",
-    "patient": "未接听通话，预约已关闭，费用将原路退回",
+    "doctor": "医生未发起通话",
+    "patient": "未接听通话，预约已关闭",
 }
 _OFF: Mapping[Because, str] = {
-    Because.DECLINED: "医生取消了预约，费用将原路退回",
-    Because.CANCELLED_BY_STAFF: "医院取消了预约，费用将原路退回",
+    Because.DECLINED: "医生取消了预约",
+    Because.CANCELLED_BY_STAFF: "医院取消了预约",
 }
 
 
@@ -58,7 +58,7 @@ def _patient(c: Consultation, slot: BookedSlot, template: str, note: str) -> Not
         "service": SERVICES[c.mode],
         "doctor": c.doctor.name,
         "begins_at": wire_time(slot.starts_at),
-        "note": note,
+        "note": with_refund(note, c),
     }
     return Notify(user=c.patient, key=f"{template}:{c.id}", template=template, values=values)
 

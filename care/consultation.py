@@ -197,6 +197,11 @@ class Consultation(Record):
         return self.state in OPEN
 
     @property
+    def paid(self) -> bool:
+        """Say whether money came for it: the doctor's queue takes nobody before that."""
+        return self.price > 0 and self.waiting_since is not None
+
+    @property
     def members(self) -> tuple[str, str]:
         return (self.patient, self.doctor.id)
 

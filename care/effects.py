@@ -15,7 +15,7 @@ from care.notices import Deliver, Notify
 from care.policy import ConsultationPolicy
 from care.record import Record
 from care.rooms import Kind
-from care.wording import case_card, closed, started, tips
+from care.wording import case_card, started, tips
 
 
 class Line(Record):
@@ -104,10 +104,16 @@ def caused_by(
     if not c.open and c.price:
         effects.append(Settle(consultation=c.id, refund=refundable(c)))
     effects.append(Updated(consultation=c.id, doctor=c.waiting_since is not None))
-    if c.waiting_since is not None and c.slot is None:
+    if _moves_queue(action, c):
         effects.append(QueueMoved(doctor=c.doctor.id))
     effects += told_of(action, c)
     return Outgoing(id=f"consultation:{c.id}:{c.version:06d}", effects=tuple(effects))
+
+
+def _moves_queue(action: Action | None, c: Consultation) -> bool:
+    """Say whether the move brought it into its doctor's queue, or out of it."""
+    queued = c.waiting_since is not None and c.slot is None
+    return queued and (c.accepted_at is None or action is Action.ACCEPT)
 
 
 def _entered(action: Action | None, c: Consultation) -> bool:
@@ -130,7 +136,7 @@ def _lines(c: Consultation, policy: ConsultationPolicy) -> list[Line]:
         return [_line(c, "started", Kind.SYSTEM, {"text": started(policy)}, c.members)]
     body: dict[str, Any] = {}
     if c.closed_reason:
-        body["text"] = closed(c.closed_reason.because, policy)
+        body["text"] = c.closed_reason.text
         if c.closed_reason.detail:
             body["reason"] = c.closed_reason.detail
     return [_line(c, "closed", Kind.SYSTEM, body, ())]

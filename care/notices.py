@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import Field
 
-from care.consultation import Action, Because, Consultation, Mode, State
+from care.consultation import Action, Because, Consultation, Mode, State, refundable
 from care.payments import Payment
 from care.record import Record, read_time, wire_time
 
@@ -160,15 +160,20 @@ _SERVICES: Mapping[Mode, str] = {
 }
 _NOTES: Mapping[Because, str] = {
     Because.UNPAID: "超时未付款，订单已自动取消",
-    Because.NOT_ACCEPTED: "医生未能接诊，费用将原路退回",
-    Because.NO_REPLY: "医生未能回复，费用将原路退回",
+    Because.NOT_ACCEPTED: "医生未能接诊",
+    Because.NO_REPLY: "医生未能回复",
     Because.IDLE: "长时间没有新的回复，问诊已结束",
     Because.TIME_UP: "问诊时长已满，问诊已结束",
-    Because.CANCELLED_BY_STAFF: "医院取消了问诊，费用将原路退回",
-    Because.DECLINED: "医生已退诊，费用将原路退回",
+    Because.CANCELLED_BY_STAFF: "医院取消了问诊",
+    Because.DECLINED: "医生已退诊",
     Because.ENDED_BY_DOCTOR: "医生结束了问诊",
 }
 """What a patient is told of a closing that he did not bring about."""
+
+
+def with_refund(note: str, c: Consultation) -> str:
+    """Add that the money goes back, where there is any and it does."""
+    return f"{note}，费用将原路退回" if c.paid and refundable(c) else note
 
 
 def notices_of(action: Action | None, consultation: Consultation) -> list[Notify]:
@@ -185,7 +190,7 @@ def notices_of(action: Action | None, consultation: Consultation) -> list[Notify
             "service": _SERVICES[c.mode],
             "doctor": c.doctor.name,
             "closed_at": wire_time(c.closed_reason.at),
-            "note": _NOTES[c.closed_reason.because],
+            "note": with_refund(_NOTES[c.closed_reason.because], c),
         }
         refused = c.state in {State.DECLINED, State.EXPIRED}
         template = "consultation_refused" if refused else "consultation_closed"

@@ -10,17 +10,19 @@ from care.slots import BookedSlot
 
 _CLOSED: Mapping[Because, str] = {
     Because.UNPAID: "超过{payment}未付款，订单已自动取消",
-    Because.NOT_ACCEPTED: "超过{acceptance}未接诊，订单自动关闭，问诊费用将原路退回",
-    Because.NO_REPLY: "医生在{reply}内未回复，订单自动关闭，问诊费用将原路退回",
+    Because.NOT_ACCEPTED: "超过{acceptance}未接诊，订单自动关闭{refund}",
+    Because.NO_REPLY: "医生在{reply}内未回复，订单自动关闭{refund}",
     Because.IDLE: "超过{idle}没有新的回复，问诊已自动结束",
     Because.TIME_UP: "问诊时长已满，服务自动结束",
-    Because.NO_SHOW: "预约时间内未进行通话，预约已自动关闭，问诊费用将原路退回",
+    Because.NO_SHOW: "预约时间内未进行通话，预约已自动关闭{refund}",
     Because.CANCELLED: "患者取消了问诊",
     Because.CANCELLED_BY_STAFF: "医院工作人员取消了问诊",
     Because.DECLINED: "当前问诊被医生手动退诊",
     Because.ENDED_BY_PATIENT: "患者结束了问诊",
     Because.ENDED_BY_DOCTOR: "医生结束了问诊",
 }
+
+_REFUND = "，问诊费用将原路退回"
 
 _TEXT_FIRST = "问诊超过{acceptance}未接诊，订单自动关闭，问诊费用将原路退回"
 _BOOKED_FIRST = "音视频问诊提前{notice}通知，未进行通话的，问诊费用将原路退回"
@@ -47,9 +49,9 @@ def _span(seconds: int) -> str:
     return f"{seconds // MINUTE}分钟" if seconds % MINUTE == 0 else f"{seconds}秒"
 
 
-def closed(because: Because, policy: ConsultationPolicy) -> str:
-    """Say why a consultation closed."""
-    return _CLOSED[because].format(**_spans(policy))
+def closed(because: Because, policy: ConsultationPolicy, *, paid: bool) -> str:
+    """Say why a consultation closed; of money only where it was paid."""
+    return _CLOSED[because].format(refund=_REFUND if paid else "", **_spans(policy))
 
 
 def tips(slot: BookedSlot | None, policy: ConsultationPolicy) -> str:

@@ -103,7 +103,7 @@ class ConsultationService:
             permit(c, Action.DECLINE, caller)
             if c.state not in {State.AWAITING_PAYMENT, State.AWAITING_DOCTOR}:
                 return c
-            closing = self._closing(Because.DECLINED, caller.role, reason)
+            closing = self._closing(c, Because.DECLINED, caller.role, reason)
             return move(c, Action.DECLINE, self._clock.now(), closing)
 
         return await self._change(consultation_id, Action.DECLINE, step)
@@ -135,7 +135,8 @@ class ConsultationService:
         def step(c: Consultation) -> Consultation:
             permit(c, action, caller)
             refuse_untimely(c, action, caller, self._clock.now())
-            return move(c, action, self._clock.now(), self._closing(because, caller.role, detail))
+            closing = self._closing(c, because, caller.role, detail)
+            return move(c, action, self._clock.now(), closing)
 
         await self.find(consultation_id, caller)
         return await self._change(consultation_id, action, step)
@@ -144,7 +145,7 @@ class ConsultationService:
         """Let the payment move it. Raises Conflict when its time was up, or it closed, before."""
 
         def step(c: Consultation) -> Consultation:
-            closing = self._closing(Because.UNPAID, "payment")
+            closing = self._closing(c, Because.UNPAID, "payment")
             return move(c, Action.PAID, self._clock.now(), closing)
 
         return await self._change(consultation_id, Action.PAID, step)
@@ -178,7 +179,7 @@ class ConsultationService:
             await self._remind_or_postpone(c, activity, now)
             return False
         missed = missed_by(c) if due.because is Because.NO_SHOW else None
-        closing = self._closing(due.because, "deadline").changed(at=due.at, missed_by=missed)
+        closing = self._closing(c, due.because, "deadline").changed(at=due.at, missed_by=missed)
         after = move(c, Action.RUN_OUT, due.at, closing)
         return await self._store_change(c, after, Action.RUN_OUT, activity)
 
@@ -228,11 +229,13 @@ class ConsultationService:
         looks = [due.at if due else None, reminder_at(consultation)]
         return consultation.changed(check_at=min(filter(None, looks), default=None))
 
-    def _closing(self, because: Because, by: str, detail: str | None = None) -> ClosedReason:
+    def _closing(
+        self, c: Consultation, because: Because, by: str, detail: str | None = None
+    ) -> ClosedReason:
         return ClosedReason(
             by=by,
             because=because,
-            text=closed(because, self._policy),
+            text=closed(because, self._policy, paid=c.paid),
             at=self._clock.now(),
             detail=detail,
         )

@@ -219,6 +219,52 @@ def test_closing_shuts_the_room_and_settles_the_money() -> None:
     assert Settle(consultation=after.id, refund=True) in effects
 
 
+@pytest.mark.parametrize(
+    ("state", "action", "moved"),
+    [
+        (State.AWAITING_DOCTOR, Action.CANCEL, True),
+        (State.AWAITING_DOCTOR, Action.ACCEPT, True),
+        (State.IN_PROGRESS, Action.END, False),
+        (State.IN_PROGRESS, Action.DECLINE, False),
+    ],
+)
+def test_only_who_enters_or_leaves_the_queue_moves_it(
+    state: State, action: Action, moved: bool
+) -> None:
+    after = move(consultation(state), action, NOW, closing())
+    told = QueueMoved(doctor="d1") in caused_by(action, after, POLICY).effects
+    assert told is moved
+
+
+@pytest.mark.parametrize(
+    ("state", "action", "because"),
+    [
+        (State.AWAITING_DOCTOR, Action.RUN_OUT, Because.NOT_ACCEPTED),
+        (State.AWAITING_DOCTOR, Action.DECLINE, Because.DECLINED),
+        (State.IN_PROGRESS, Action.RUN_OUT, Because.NO_REPLY),
+        (State.IN_PROGRESS, Action.WITHDRAW, Because.CANCELLED_BY_STAFF),
+    ],
+)
+def test_a_notice_tells_only_who_paid_that_the_money_goes_back(
+    state: State, action: Action, because: Because
+) -> None:
+    assert note(consultation(state), action, because).endswith("，费用将原路退回")
+    assert "费用" not in note(consultation(state, price=0), action, because)
+
+
+def test_who_did_not_pay_yet_is_told_of_no_refund() -> None:
+    unpaid = consultation(State.AWAITING_PAYMENT)
+    assert note(unpaid, Action.WITHDRAW, Because.CANCELLED_BY_STAFF) == "医院取消了问诊"
+
+
+def note(before: Consultation, action: Action, because: Because) -> str:
+    """Give what the patient is told of a closing."""
+    after = move(before, action, NOW, closing(because))
+    effects = caused_by(action, after, POLICY).effects
+    (told,) = [effect for effect in effects if isinstance(effect, Notify)]
+    return told.values["note"]
+
+
 def test_an_unpaid_consultation_leaves_no_line_and_no_word_to_the_doctor() -> None:
     effects = caused_by(None, consultation(State.AWAITING_PAYMENT), POLICY).effects
     assert effects == (Updated(consultation="0" * 12 + "1" * 16, doctor=False),)

@@ -1,4 +1,4 @@
-"""The spans of the rules are named as they are set."""
+"""What a closing says: the spans as they are set, and of money only where it was paid."""
 
 import pytest
 
@@ -13,5 +13,12 @@ from care.wording import closed
 )
 def test_a_closing_names_the_span_that_is_set(seconds: int, text: str) -> None:
     policy = ConsultationPolicy(payment_seconds=seconds, reply_seconds=seconds)
-    assert closed(Because.UNPAID, policy) == f"超过{text}未付款，订单已自动取消"
-    assert f"在{text}内未回复" in closed(Because.NO_REPLY, policy)
+    assert closed(Because.UNPAID, policy, paid=False) == f"超过{text}未付款，订单已自动取消"
+    assert f"在{text}内未回复" in closed(Because.NO_REPLY, policy, paid=True)
+
+
+@pytest.mark.parametrize("paid", [True, False])
+@pytest.mark.parametrize("because", [Because.NOT_ACCEPTED, Because.NO_REPLY, Because.NO_SHOW])
+def test_only_who_paid_is_told_that_the_money_goes_back(because: Because, paid: bool) -> None:
+    text = closed(because, ConsultationPolicy(), paid=paid)
+    assert text.endswith("关闭，问诊费用将原路退回" if paid else "关闭")

@@ -90,7 +90,7 @@ class PaymentProvider(Protocol):
         ...
 
     async def close_order(self, payment: Payment) -> bool:
-        """Let nobody pay it any more; one that was paid stays paid. Say whether it is known."""
+        """Let nobody pay it any more; one that was paid stays paid. Say whether that is sure."""
         ...
 
     async def refund(self, payment: Payment) -> RefundNews:

@@ -172,14 +172,15 @@ class WechatPay:
             raise Unavailable from None
 
     async def close_order(self, payment: Payment) -> bool:
-        """Let nobody pay this order any more; say whether WeChat Pay knows it."""
+        """Let nobody pay this order any more; say whether that is certain.
+
+        It isn't where WeChat Pay refuses, say while the payer types his password.
+        """
         target = f"{TRANSACTIONS}/out-trade-no/{payment.out_trade_no}/close"
         try:
             await self._client.post(target, {"mchid": self._signer.mchid})
         except Refused as refusal:
-            if refusal.code not in {"ORDERPAID", "ORDER_CLOSED", "ORDER_NOT_EXIST"}:
-                raise
-            return refusal.code != "ORDER_NOT_EXIST"
+            return refusal.code in {"ORDERPAID", "ORDER_CLOSED"}
         return True
 
     async def close(self) -> None:

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 import structlog
 
-from care.consultation import Consultation, State
+from care.consultation import Consultation, refundable
 from care.effects import Paid, Settle
 from care.errors import Conflict, Unavailable
 from care.payments import (
@@ -33,7 +33,7 @@ PROBLEM_AGAIN = timedelta(hours=1)
 """A refused refund is asked for again so often: the merchant's balance may have been filled up."""
 
 ANNOUNCED_WITHIN = timedelta(hours=2)
-"""An order its provider doesn't know may be on its way there; after so long it is not."""
+"""An order its provider doesn't close may be on its way there; after so long nobody can pay it."""
 
 logger = structlog.get_logger(__name__)
 
@@ -117,7 +117,7 @@ class PaymentService:
         except Conflict:
             c = await self._consultations.get(effect.consultation)
             if c is not None and not c.open:
-                await self.settle(Settle(consultation=c.id, refund=c.state is not State.ENDED))
+                await self.settle(Settle(consultation=c.id, refund=refundable(c)))
 
     async def settle(self, effect: Settle) -> None:
         """Bring the payment in line with its consultation's end: close it, or give it back."""

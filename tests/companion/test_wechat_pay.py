@@ -227,14 +227,14 @@ async def test_what_no_notification_said_can_be_asked_for(
 async def test_a_closed_order_is_closed_again_and_a_paid_one_stays_paid(
     standin: standins.WechatPay, provider: WechatPay
 ) -> None:
-    await provider.close_order(PAYMENT)
+    assert not await provider.close_order(PAYMENT), "nobody knows it yet"
     await provider.prepare(PAYMENT)
-    await provider.close_order(PAYMENT)
-    await provider.close_order(PAYMENT)
+    assert await provider.close_order(PAYMENT)
+    assert await provider.close_order(PAYMENT)
     assert standin.orders[NUMBER]["trade_state"] == "CLOSED"
 
     standin.pay(NUMBER)
-    await provider.close_order(PAYMENT)
+    assert await provider.close_order(PAYMENT)
 
     assert standin.orders[NUMBER]["trade_state"] == "SUCCESS"
 

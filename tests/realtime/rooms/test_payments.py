@@ -211,6 +211,22 @@ async def test_money_for_an_order_announced_while_it_was_closed_is_found(till: T
 
 
 @pytest.mark.rule("M1")
+async def test_money_is_found_and_asked_about_again_though_its_order_is_not_closed(
+    till: Till,
+) -> None:
+    await till.provider.prepare(BEGUN)
+    till.standin.trouble, till.standin.code = [403], "USERPAYING"
+    await till.service.settle(CANCELLED)
+    assert (await till.stored()).state is PaymentState.CLOSED
+    till.standin.pay(NUMBER)
+    till.standin.trouble = [403]
+
+    await till.asked_in(1)
+
+    assert (await till.stored()).state is PaymentState.PAID
+
+
+@pytest.mark.rule("M1")
 async def test_an_order_that_was_never_announced_is_not_asked_about_for_ever(till: Till) -> None:
     await till.service.settle(CANCELLED)
 

@@ -10,8 +10,9 @@ from pymongo import ASCENDING, DESCENDING, IndexModel
 from care.reconciliation import Comparison, Report, report_id
 from storage.database import Database, Document
 
-LEASE = timedelta(minutes=5)
-"""How long a process has to fetch the bills before another one may: longer than its time-outs."""
+LEASE = timedelta(minutes=15)
+"""How long a process has to fetch the bills before another one may: longer than the time-outs of a
+day's bill and of the seven before it."""
 
 
 class Reconciliations:

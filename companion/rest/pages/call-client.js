@@ -80,6 +80,15 @@ export class CallClient extends EventTarget {
     return this.#pc;
   }
 
+  // Whether another device of this user is the one in the call.
+  get elsewhere() {
+    return this.call?.state !== "ringing" && this.#live && !this.#mine(this.call);
+  }
+
+  get #live() {
+    return Boolean(this.call) && this.call.state !== "ended";
+  }
+
   async #act(command) {
     const { call } = await this.#socket.emit(command, { call: this.call.id });
     this.#take(call);
@@ -93,7 +102,7 @@ export class CallClient extends EventTarget {
   }
 
   #isOurs({ call }) {
-    return this.call?.id === call && this.call.state !== "ended";
+    return this.#live && this.call.id === call;
   }
 
   // Every news of the call comes here: from answers and from events, in whatever order.
@@ -111,7 +120,6 @@ export class CallClient extends EventTarget {
     }
   }
 
-  // Another device of this user may be the one in the call.
   #mine(call) {
     return !call.device_id || call.device_id === this.#media.deviceId;
   }
@@ -143,6 +151,8 @@ export class CallClient extends EventTarget {
     this.#reports = setInterval(() => this.#report(), REPORT_MS);
     this.#tell("link", "connecting");
     this.#sayMedia();
+    // the first offer may get lost too: the other side may not be back yet
+    this.#restart = setTimeout(() => this.#restartIce(), PATIENCE_MS);
   }
 
   async #offer(pc) {
@@ -194,9 +204,12 @@ export class CallClient extends EventTarget {
 
   #linkChanged(state) {
     this.#report();
-    clearTimeout(this.#restart);
-    if (state === "connected") this.#tell("link", "connected");
+    if (state === "connected") {
+      clearTimeout(this.#restart);
+      this.#tell("link", "connected");
+    }
     if (state === "disconnected" || state === "failed") {
+      clearTimeout(this.#restart);
       this.#tell("link", "lost");
       this.#restart = setTimeout(() => this.#restartIce(), state === "failed" ? 0 : 2_000);
     }
@@ -207,6 +220,9 @@ export class CallClient extends EventTarget {
     const pc = this.#pc;
     if (!pc || pc.connectionState === "connected") return;
     pc.restartIce();
+    // an offer nobody answered keeps the next one from being asked for: it is said anew
+    if (pc.signalingState === "have-local-offer") this.#offer(pc);
+    clearTimeout(this.#restart);
     this.#restart = setTimeout(() => this.#restartIce(), PATIENCE_MS);
   }
 
@@ -217,23 +233,25 @@ export class CallClient extends EventTarget {
     this.#restart = setTimeout(() => this.#restartIce(), PATIENCE_MS);
   }
 
-  // The socket was lost, the media perhaps not.
+  // The socket was lost, the media perhaps not; meanwhile it may have been accepted, or ended.
   async #back() {
-    if (!this.call || !this.#pc || this.call.state === "ended") return;
+    if (!this.#live || this.elsewhere) return;
+    const before = this.#pc;
     try {
       await this.#enter("call:resume", { call: this.call.id, fresh: false });
+      if (!before || before !== this.#pc) return;
       this.#report();
       this.#sayMedia();
-      if (this.#pc && this.#pc.connectionState !== "connected") this.#restartIce();
+      if (before.connectionState !== "connected") this.#restartIce();
     } catch (error) {
       if (error.code === "conflict" || error.code === "forbidden") this.#gone();
     }
   }
 
-  // It ended while this side was away.
+  // It ended while this side was away; why, REST can tell.
   #gone() {
     this.#leave();
-    this.call = { ...this.call, state: "ended", end_reason: this.call.end_reason ?? "network" };
+    this.call = { ...this.call, state: "ended" };
     this.#tell("change", this.call);
     this.#tell("ended", this.call);
   }

@@ -2,7 +2,9 @@
 
 const VIDEO = { width: { ideal: 640 }, height: { ideal: 480 }, frameRate: { ideal: 24 } };
 const AUDIO = { echoCancellation: true, noiseSuppression: true, autoGainControl: true };
-const BLOCKED = ["NotAllowedError", "SecurityError"];
+const PROBLEMS = {
+  NotAllowedError: "blocked", SecurityError: "blocked", NotSupportedError: "unsupported",
+};
 
 export class LocalMedia extends EventTarget {
   stream = new MediaStream();
@@ -70,7 +72,7 @@ export class LocalMedia extends EventTarget {
   }
 
   #switch(kind) {
-    if (this.problems[kind] === "blocked") return "blocked";
+    if (["blocked", "unsupported"].includes(this.problems[kind])) return "blocked";
     return this.#wanted[kind] && this.track(kind) ? "on" : "off";
   }
 
@@ -78,14 +80,14 @@ export class LocalMedia extends EventTarget {
     try {
       this.#take(await this.#ask([kind]));
     } catch (error) {
-      this.problems[kind] = BLOCKED.includes(error.name) ? "blocked" : "missing";
+      this.problems[kind] = PROBLEMS[error.name] ?? "missing";
     }
   }
 
   #ask(kinds) {
     // a web-view may have no such thing at all
     if (!navigator.mediaDevices?.getUserMedia) {
-      return Promise.reject(Object.assign(new Error(), { name: "SecurityError" }));
+      return Promise.reject(new DOMException("", "NotSupportedError"));
     }
     const constraints = (kind, base) => kinds.includes(kind) && { ...base, deviceId: this.#chosen[kind] };
     return navigator.mediaDevices.getUserMedia({

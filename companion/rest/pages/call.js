@@ -17,6 +17,7 @@ const ENDED = {
   hung_up: "通话已结束", declined: "对方已拒绝", missed: "对方无人接听", cancelled: "对方已取消",
   failed: "未能接通，请稍后再试", network: "网络中断，通话已结束",
 };
+const DROPPED = "网络不稳定，正在重新连接…";
 const BLOCKED = {
   audio: "麦克风被禁用，对方听不到您：请在浏览器或微信的设置中允许使用麦克风。",
   video: "摄像头被禁用，对方看不到您：可以在设置中允许，或只用语音继续。",
@@ -25,6 +26,11 @@ const MISSING = {
   audio: "没有找到可用的麦克风，对方听不到您。",
   video: "没有找到可用的摄像头，将以语音继续。",
 };
+const UNSUPPORTED = {
+  audio: "这里无法使用麦克风，对方听不到您：可以换用系统浏览器进入通话。",
+  video: "这里无法使用摄像头，对方看不到您。",
+};
+const PROBLEMS = { blocked: BLOCKED, missing: MISSING, unsupported: UNSUPPORTED };
 
 const $ = (id) => document.getElementById(id);
 const root = $("call");
@@ -41,6 +47,8 @@ class Page {
   #quality = "";
 
   async open() {
+    // before the ticket is used: elsewhere it is still good
+    if (!globalThis.RTCPeerConnection) throw new Error("当前环境不支持通话，请用系统浏览器打开");
     const ticket = parameters.get("ticket");
     if (ticket) {
       // out of the address at once: it is of no more use, and belongs in nobody's history
@@ -103,7 +111,7 @@ class Page {
       .on("link", (link) => { this.#link = link; this.#draw(); })
       .on("quality", (stats) => this.#judge(stats))
       .on("peer", ({ mic, camera }) => { this.peerDevices = { mic, camera }; this.#draw(); })
-      .on("ended", () => this.#end());
+      .on("ended", (call) => this.#end(call));
     setInterval(() => this.#drawState(), 500);
   }
 
@@ -135,9 +143,12 @@ class Page {
     this.#drawState();
   }
 
-  async #end() {
+  async #end(call) {
     this.#media.close();
     sessionStorage.removeItem(KEPT);
+    if (!call.ended_at) {
+      this.ended = await this.#api.get(`/calls/${call.id}`).catch(() => call);
+    }
     this.#draw();
     await this.#api.logOut();
     this.#socket.close();
@@ -150,11 +161,17 @@ class Page {
     sessionStorage.removeItem(KEPT);
   }
 
+  get #call() {
+    return this.ended ?? this.#client?.call;
+  }
+
   #draw() {
-    const call = this.#client?.call;
+    const call = this.#call;
     if (!call) return;
     const peer = call.parties.find(({ user }) => user !== this.#me.id);
-    root.dataset.state = call.state;
+    const elsewhere = this.#client.elsewhere;
+    if (elsewhere) this.#media.close();
+    root.dataset.state = elsewhere ? "elsewhere" : call.state;
     $("peer").textContent = peer.name;
     document.querySelector(".face").dataset.name = peer.name.slice(0, 1);
     const theirs = this.peerDevices ?? peer;
@@ -175,11 +192,12 @@ class Page {
   }
 
   #drawState() {
-    const call = this.#client?.call;
+    const call = this.#call;
     if (call) $("state").textContent = this.#stateWords(call);
   }
 
   #stateWords(call) {
+    if (this.#client.elsewhere) return "已在您的其他设备上接听";
     const media = MEDIA[call.media];
     const mine = call.started_by === this.#me.id;
     const absent = call.parties.find(({ user }) => user !== this.#me.id)?.present === false;
@@ -189,7 +207,7 @@ class Page {
       case "connecting":
         return "正在接通…";
       case "connected":
-        if (this.#socket.state !== "connected" || this.#link === "lost") return "网络不稳定，正在重新连接…";
+        if (this.#socket.state !== "connected" || this.#link === "lost") return DROPPED;
         if (absent) return "对方网络中断，正在等待对方回来…";
         return [lasted(call), this.#quality].filter(Boolean).join(" · ");
       case "ended":
@@ -208,7 +226,7 @@ class Page {
   }
 
   #drawControls(call) {
-    const key = [call.state, call.started_by, JSON.stringify(this.#media.switches)].join();
+    const key = [root.dataset.state, call.started_by, JSON.stringify(this.#media.switches)].join();
     if (this.drawn === key) return;
     this.drawn = key;
     $("controls").replaceChildren(...this.#controls(call));
@@ -217,28 +235,28 @@ class Page {
   #controls(call) {
     const client = this.#client;
     const mine = call.started_by === this.#me.id;
-    const end = (label, work) => this.#button("✕", label, work, { class: "end" });
+    const end = (label, work) => this.#button("hang-up", label, work, { class: "end" });
     if (call.state === "ringing" && mine) return [end("取消", () => client.cancel())];
     if (call.state === "ringing") {
       return [
         end("拒绝", () => client.decline()),
-        this.#button("✓", "接听", () => client.accept(call.id), { class: "accept" }),
+        this.#button("phone", "接听", () => client.accept(call.id), { class: "accept" }),
       ];
     }
-    if (call.state === "ended") return [];
+    if (call.state === "ended" || client.elsewhere) return [];
     return [...this.#switches(call), end("挂断", () => client.hangUp())];
   }
 
   #switches(call) {
     const { mic, camera } = this.#media.switches;
-    const muted = this.#button("♪", mic === "on" ? "静音" : "取消静音",
+    const muted = this.#button(mic === "on" ? "mic" : "mic-off", mic === "on" ? "静音" : "取消静音",
       () => this.#media.setMic(mic !== "on"), { ariaPressed: String(mic === "on") });
     if (call.media === "audio") return [muted];
-    return [muted, this.#button("◉", camera === "on" ? "关闭摄像头" : "打开摄像头",
+    return [muted, this.#button(camera === "on" ? "camera" : "camera-off", camera === "on" ? "关闭摄像头" : "打开摄像头",
       () => this.#media.setCamera(camera !== "on"), { ariaPressed: String(camera === "on") })];
   }
 
-  #button(sign, label, work, attributes) {
+  #button(icon, label, work, attributes) {
     const onclick = async ({ currentTarget }) => {
       currentTarget.disabled = true;
       try {
@@ -249,7 +267,7 @@ class Page {
         currentTarget.disabled = false;
       }
     };
-    return h("button", { type: "button", "data-sign": sign, onclick, ...attributes }, label);
+    return h("button", { type: "button", "data-icon": icon, onclick, ...attributes }, label);
   }
 
   #drawLocal() {
@@ -259,7 +277,7 @@ class Page {
     const kinds = root.dataset.media === "video" ? ["audio", "video"] : ["audio"];
     const problems = kinds.map((kind) => {
       const problem = this.#media.problems[kind];
-      return problem && (problem === "blocked" ? BLOCKED : MISSING)[kind];
+      return problem && PROBLEMS[problem][kind];
     });
     this.#tell(problems.filter(Boolean).join(" "));
     this.#draw();
@@ -293,10 +311,11 @@ function hms(seconds) {
 }
 
 // The hospital's clock may not be this device's: count from when it was seen connected here.
-const seen = new Map();
 function lasted(call) {
-  if (!seen.has(call.id)) seen.set(call.id, performance.now());
-  return hms((performance.now() - seen.get(call.id)) / 1000);
+  const key = `${KEPT}-since-${call.id}`;
+  const since = Number(sessionStorage.getItem(key) ?? Date.now());
+  sessionStorage.setItem(key, since);
+  return hms((Date.now() - since) / 1000);
 }
 
 const page = new Page();

@@ -41,7 +41,7 @@ class Notices:
         async def work(session: Session) -> None:
             document = notice.model_dump(mode="python", exclude={"id"})
             await self._notices.insert_one({"_id": notice.id, **document}, session=session)
-            if TEMPLATES[notice.template].fields:
+            if _goes_outside(notice):
                 deliver = Outgoing(
                     id=f"notice:{notice.id}:deliver", effects=(Deliver(notice=notice.id),)
                 )
@@ -130,3 +130,10 @@ class Notices:
 def _from_document(document: Document) -> Notice:
     fields = {name: document[name] for name in Notice.model_fields if name in document}
     return Notice(id=document["_id"], **fields)
+
+
+def _goes_outside(notice: Notice) -> bool:
+    """Say whether a way out of the hospital is to be tried at all."""
+    template = TEMPLATES[notice.template]
+    here = notice.deliveries.get(Way.SOCKET) is Delivered.SENT
+    return bool(template.fields) and (template.even_here or not here)

@@ -92,6 +92,10 @@ class NoticeService:
         if notice is None or notice.read_at is not None:
             return
         template = TEMPLATES[notice.template]
+        age = (self._clock.now() - notice.at).total_seconds()
+        if template.good_seconds is not None and age > template.good_seconds:
+            logger.warning("notice_too_late", notice=notice.id, template=notice.template)
+            return
         away = not await self._here(notice.user)
         if away or template.even_here:
             wechat = await self._by_wechat(notice, urgent=template.urgent and away)

@@ -1,4 +1,4 @@
-"""A delivery that is made again, as after a crash before it was struck off, sends nothing (N1)."""
+"""A delivery made again, as after a crash, and one that comes too late, send nothing (N1)."""
 
 from collections.abc import Collection, Mapping
 from typing import Any
@@ -54,19 +54,42 @@ class World:
         """Reach nobody: all are away."""
 
 
+def notice_service(
+    database: Database, clock: ManualClock, world: World, ledger: Consents
+) -> NoticeService:
+    notices = Notices(database, Outbox(database, clock), ledger)
+    outside = Outside(world, world, world, {TEMPLATE: "WX"})
+    return NoticeService(notices, ledger, outside, world, world, clock, ZoneInfo("Asia/Shanghai"))
+
+
 @pytest.mark.rule("N1")
 @pytest.mark.parametrize(("consents", "reached"), [(2, "openid-p1"), (0, "phone-p1")])
 async def test_a_delivery_made_twice_reaches_its_user_once(
     database: Database, consents: int, reached: str
 ) -> None:
-    clock, world, ledger = ManualClock(), World(), Consents(database)
-    notices = Notices(database, Outbox(database, clock), ledger)
-    outside = Outside(world, world, world, {TEMPLATE: "WX"})
-    service = NoticeService(
-        notices, ledger, outside, world, world, clock, ZoneInfo("Asia/Shanghai")
-    )
+    world, ledger = World(), Consents(database)
+    service = notice_service(database, ManualClock(), world, ledger)
     await ledger.add("p1", TEMPLATE, consents)
     await service.notify(Notify(user="p1", key="n1", template=TEMPLATE, values=VALUES))
     for _ in range(2):
         await service.deliver(Deliver(notice="n1"))
     assert world.sent == [reached]
+
+
+@pytest.mark.rule("N1", "V1")
+@pytest.mark.parametrize(("seconds", "reached"), [(60, ["phone-p1"]), (61, [])])
+async def test_nobody_is_sent_a_call_that_rings_no_more(
+    database: Database, seconds: int, reached: list[str]
+) -> None:
+    clock, world = ManualClock(), World()
+    service = notice_service(database, clock, world, Consents(database))
+    values = {
+        "service": "视频问诊", "doctor": "小傅", "called_at": VALUES["started_at"],
+        "note": "您有新的视频通话，是否接听？",
+    }  # fmt: skip
+    await service.notify(Notify(user="p1", key="n1", template="incoming_call", values=values))
+    clock.advance(seconds)
+
+    await service.deliver(Deliver(notice="n1"))
+
+    assert world.sent == reached

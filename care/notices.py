@@ -75,12 +75,14 @@ class Template(Record):
     `fields` are WeChat's names for our values, in the order of the message; a template without any
     stays inside. Who is urgent and away gets an SMS where WeChat does not reach him. `even_here`:
     the subscription message goes out also to those who have the mini-program before them.
+    `good_seconds`: one that is older stays inside, for what it asks for is over.
     """
 
     title: str
     fields: dict[str, str] = Field(default_factory=dict)
     urgent: bool = False
     even_here: bool = False
+    good_seconds: int | None = None
 
 
 _BOOKING = {"thing1": "service", "name2": "doctor", "time3": "begins_at", "thing4": "note"}
@@ -116,11 +118,14 @@ TEMPLATES: Mapping[str, Template] = {
         title="通话邀请",
         fields={"thing1": "service", "name2": "doctor", "time3": "called_at", "thing4": "note"},
         urgent=True,
+        good_seconds=60,
     ),
     "booking_confirmed": Template(
         title="预约成功通知", fields=_BOOKING, urgent=True, even_here=True
     ),
-    "booking_reminder": Template(title="预约提醒", fields=_BOOKING, urgent=True, even_here=True),
+    "booking_reminder": Template(
+        title="预约提醒", fields=_BOOKING, urgent=True, even_here=True, good_seconds=20 * 60
+    ),
     "booking_cancelled": Template(title="预约取消通知", fields=_BOOKING, urgent=True),
     "no_show": Template(title="预约未完成通知", fields=_BOOKING),
     "booking_received": Template(title="新的预约"),

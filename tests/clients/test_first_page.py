@@ -1,12 +1,12 @@
 """The first page in a real browser: a person plays both sides, on the public wire alone."""
 
 import os
-import shutil
 from collections.abc import AsyncIterator
 
 import pytest
 from playwright.async_api import Browser, ConsoleMessage, Locator, Page, async_playwright, expect
 
+from tests.clients.need import browser_program
 from tests.server import ServerProcess
 
 SCREENSHOT = os.environ.get("FIRST_PAGE_SCREENSHOT")
@@ -25,9 +25,7 @@ FLAGS = [
 
 @pytest.fixture
 async def browser() -> AsyncIterator[Browser]:
-    program = shutil.which("chromium") or shutil.which("google-chrome")
-    if program is None:
-        pytest.skip("no chromium on PATH: the first page was NOT tested in a browser")
+    program = browser_program()
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=program, args=FLAGS)
         yield browser

@@ -1,0 +1,299 @@
+"""Calls between real Chromium pages with fake devices, through the whole server."""
+
+import asyncio
+import os
+import secrets
+import shutil
+import signal
+import statistics
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+import aiohttp
+import pytest
+import pytest_asyncio
+from playwright.async_api import Browser, Page, Playwright, async_playwright, expect
+
+from tests.clients.calling import (
+    FLAGS,
+    MEASURE,
+    Pair,
+    find_browser,
+    flows,
+    network_service,
+    press,
+    shows,
+)
+from tests.clients.need import browser_program
+from tests.clients.relay import Relay
+from tests.server import ServerProcess
+
+RING_SECONDS = 12
+SCREENSHOT = os.environ.get("CALL_PAGE_SCREENSHOT")
+"""Where to put a picture of the page in a call: `docs/images/call-page.png` for the README."""
+
+NewPair = Callable[[str], Awaitable[Pair]]
+
+
+@pytest_asyncio.fixture(scope="module")
+async def relay() -> AsyncIterator[Relay | None]:
+    if shutil.which("turnserver") is None:
+        yield None
+        return
+    async with Relay.run() as relay:
+        yield relay
+
+
+@pytest_asyncio.fixture(scope="module")
+async def hospital(
+    tmp_path_factory: pytest.TempPathFactory, relay: Relay | None
+) -> AsyncIterator[ServerProcess]:
+    settings = {"WENZHEN_CALLS__RING_SECONDS": str(RING_SECONDS)} | (
+        relay.settings if relay else {}
+    )
+    process = ServerProcess(tmp_path_factory.mktemp("calls") / "data", env=settings)
+    try:
+        await process.start()
+        yield process
+    finally:
+        await process.close()
+
+
+@pytest_asyncio.fixture(scope="module")
+async def playwright() -> AsyncIterator[Playwright]:
+    browser_program()
+    async with async_playwright() as playwright:
+        yield playwright
+
+
+@pytest_asyncio.fixture(scope="module")
+async def browser(playwright: Playwright) -> AsyncIterator[Browser]:
+    browser = await playwright.chromium.launch(executable_path=browser_program(), args=FLAGS)
+    yield browser
+    await browser.close()
+
+
+@pytest_asyncio.fixture
+async def new_pair(hospital: ServerProcess) -> AsyncIterator[NewPair]:
+    pairs: list[Pair] = []
+
+    async def make(mode: str) -> Pair:
+        pairs.append(await Pair.make(http, hospital.url, mode))
+        return pairs[-1]
+
+    async with aiohttp.ClientSession() as http:
+        yield make
+        for pair in pairs:
+            await pair.close()
+
+
+@pytest.mark.rule("V5")
+@pytest.mark.rule("V6")
+@pytest.mark.rule("V7")
+async def test_a_video_call_is_muted_survives_a_reload_and_leaves_its_line(
+    browser: Browser, new_pair: NewPair
+) -> None:
+    pair = await new_pair("video")
+    doctor, patient = await pair.connect(browser)
+    await flows(doctor, patient)
+
+    await press(patient, "静音")
+    await expect(doctor.locator("#peer-devices")).to_have_text("对方麦克风已关闭")
+    await press(patient, "关闭摄像头")
+    await expect(doctor.locator("#peer-devices")).to_contain_text("对方摄像头已关闭")
+    await expect(doctor.locator("#call")).to_have_attribute("data-picture", "no")
+    await press(patient, "取消静音")
+    await press(patient, "打开摄像头")
+    await expect(doctor.locator("#peer-devices")).to_be_empty()
+
+    await patient.reload()
+    await shows(patient, "connected", "00:00")
+    await shows(doctor, "connected", "00:00")
+    await flows(doctor, patient)
+
+    # a shorter one would be no consultation
+    await shows(doctor, "connected", "00:00:04")
+    await press(doctor, "挂断")
+    for page in (doctor, patient):
+        await shows(page, "ended", "通话已结束 · 时长 00:00:")
+    await pair.line(r"视频问诊时长 00:00:(0[3-9]|\d\d)")
+
+
+async def test_a_voice_call_has_no_camera(browser: Browser, new_pair: NewPair) -> None:
+    pair = await new_pair("voice")
+    doctor, patient = await pair.connect(browser, "audio")
+    await flows(doctor, patient, video=False)
+    await expect(doctor.get_by_role("button", name="关闭摄像头")).to_have_count(0)
+    await shows(doctor, "connected", "00:00:04")
+    await press(patient, "挂断")
+    await pair.line(r"语音问诊时长 00:00:\d\d")
+
+
+@pytest.mark.rule("V1")
+async def test_a_call_is_declined_cancelled_and_called_again(
+    browser: Browser, new_pair: NewPair
+) -> None:
+    pair = await new_pair("video")
+    call = await pair.ring()
+    doctor, patient = await pair.doctor.open(browser, call), await pair.patient.open(browser, call)
+    await shows(patient, "ringing", "您有新的视频通话，是否接听？")
+    await press(patient, "拒绝")
+    await shows(doctor, "ended", "对方已拒绝")
+    await pair.line("患者拒绝了视频通话")
+
+    call = await pair.ring()
+    doctor, patient = await pair.doctor.open(browser, call), await pair.patient.open(browser, call)
+    await shows(patient, "ringing")
+    await press(doctor, "取消")
+    await shows(patient, "ended", "对方已取消")
+    await pair.line("医生取消了视频通话")
+
+    await flows(*await pair.connect(browser))
+
+
+@pytest.mark.rule("V1")
+async def test_a_call_nobody_takes_is_missed(browser: Browser, new_pair: NewPair) -> None:
+    pair = await new_pair("video")
+    call = await pair.ring()
+    doctor, patient = await pair.doctor.open(browser, call), await pair.patient.open(browser, call)
+    await shows(doctor, "ended", "对方无人接听", ms=(RING_SECONDS + 5) * 1000)
+    await shows(patient, "ended", "未接听")
+    await pair.line("视频通话无人接听")
+
+
+@pytest.mark.rule("V1")
+async def test_the_first_of_two_devices_has_the_call(browser: Browser, new_pair: NewPair) -> None:
+    pair = await new_pair("video")
+    call = await pair.ring()
+    doctor, first, second = await asyncio.gather(
+        pair.doctor.open(browser, call),
+        pair.patient.open(browser, call),
+        pair.patient.open(browser, call),
+    )
+    await shows(second, "ringing")
+    await press(first, "接听")
+    await shows(second, "elsewhere", "已在您的其他设备上接听")
+    await expect(second.get_by_role("button")).to_have_count(0)
+    await shows(doctor, "connected")
+    await flows(doctor, first)
+
+
+@pytest.mark.rule("V7")
+async def test_a_blocked_camera_falls_back_to_voice(browser: Browser, new_pair: NewPair) -> None:
+    pair = await new_pair("video")
+    call = await pair.ring()
+    doctor = await pair.doctor.open(browser, call)
+    patient = await pair.patient.open(browser, call, allowed=["microphone"])
+    await expect(patient.get_by_role("alert")).to_contain_text("摄像头被禁用")
+    await press(patient, "接听")
+    await shows(doctor, "connected")
+    await expect(doctor.locator("#peer-devices")).to_have_text("对方摄像头被禁用")
+    await flows(doctor, video=False)
+    await flows(patient)
+
+
+@pytest.mark.rule("V7")
+async def test_a_web_view_without_devices_still_hears_and_sees(
+    browser: Browser, new_pair: NewPair
+) -> None:
+    pair = await new_pair("video")
+    call = await pair.ring()
+    doctor = await pair.doctor.open(browser, call)
+    bare = "Object.defineProperty(navigator, 'mediaDevices', { value: undefined })"
+    patient = await pair.patient.open(browser, call, script=bare)
+    await expect(patient.get_by_role("alert")).to_contain_text("这里无法使用麦克风")
+    await press(patient, "接听")
+    await shows(doctor, "connected")
+    await flows(patient)
+
+
+@pytest.mark.rule("V5")
+async def test_a_network_lost_for_20_s_comes_back_and_one_lost_for_40_s_ends_the_call(
+    playwright: Playwright, browser: Browser, new_pair: NewPair
+) -> None:
+    back, gone = await asyncio.gather(
+        _lose_network(playwright, browser, await new_pair("video"), 20),
+        _lose_network(playwright, browser, await new_pair("video"), 40),
+    )
+    for page in back:
+        await shows(page, "connected", "00:00:", ms=30_000)
+    await flows(*back)
+    for page in gone:
+        await shows(page, "ended", "网络中断", ms=30_000)
+
+
+async def _lose_network(
+    playwright: Playwright, browser: Browser, pair: Pair, seconds: float
+) -> tuple[Page, Page]:
+    """Take all networking from the patient's browser for a while, in the midst of a call."""
+    mark = f"--mark={secrets.token_hex(8)}"
+    other = await playwright.chromium.launch(executable_path=browser_program(), args=[*FLAGS, mark])
+    pages = await pair.connect(browser, other=other)
+    await flows(*pages)
+    service = network_service(find_browser(mark))
+    os.kill(service, signal.SIGSTOP)
+    try:
+        # the time that goes by is what is proven here
+        await asyncio.sleep(seconds)
+    finally:
+        os.kill(service, signal.SIGCONT)
+    return pages
+
+
+@pytest.mark.rule("V4")
+async def test_a_call_through_the_relay_alone(
+    browser: Browser, new_pair: NewPair, relay: Relay | None
+) -> None:
+    Relay.need(relay)
+    pair = await new_pair("video")
+    pages = await pair.connect(browser, more="&relay=only")
+    await flows(*pages)
+    for page in pages:
+        assert (await page.evaluate(MEASURE))["path"] == "relay"
+
+
+@pytest.mark.rule("V4")
+async def test_the_relay_refuses_wrong_and_expired_credentials(
+    browser: Browser, hospital: ServerProcess, relay: Relay | None
+) -> None:
+    running = Relay.need(relay)
+    page = await browser.new_page()
+    await page.goto(hospital.url)
+    gathered = {
+        name: await page.evaluate(Relay.GATHER, [running.url, *credentials])
+        for name, credentials in {
+            "good": running.credentials(60),
+            "expired": running.credentials(-60),
+            "wrong": (running.credentials(60)[0], "guessed"),
+        }.items()
+    }
+    await page.close()
+    assert gathered["good"] == {"relays": 1, "refused": False}
+    assert gathered["expired"] == gathered["wrong"] == {"relays": 0, "refused": True}
+
+
+async def test_calls_connect_within_half_a_second(
+    browser: Browser, new_pair: NewPair, record_property: Callable[[str, object], None]
+) -> None:
+    pair = await new_pair("video")
+    took = []
+    for _ in range(10):
+        call = await pair.ring()
+        doctor = await pair.doctor.open(browser, call)
+        patient = await pair.patient.open(browser, call)
+        await shows(patient, "ringing")
+        took.append(await patient.evaluate(CONNECT))
+        await press(doctor, "挂断")
+        await shows(patient, "ended")
+        await pair.leave_pages()
+    record_property("connected_ms", sorted(took))
+    print("connected after ms:", sorted(round(ms) for ms in took))  # noqa: T201  # shown by -s
+    # aimed at is 500 on a machine that does nothing else
+    assert statistics.median(took) < 1500
+
+
+CONNECT = """() => new Promise((resolve) => {
+  const begun = performance.now();
+  callClient.on("change", ({ state }) =>
+    state === "connected" && resolve(performance.now() - begun));
+  [...document.querySelectorAll("button")].find((one) => one.textContent === "接听").click();
+})"""

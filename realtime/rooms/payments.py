@@ -210,9 +210,16 @@ class PaymentService:
         )
         if receipt := await provider.query(payment):
             await self.arrived(payment.provider, receipt)
+        elif payment.state is PaymentState.PENDING and await self._over(payment.consultation):
+            # its closing came before this payment was stored, and could not close it along
+            await self._store.step(payment, PaymentState.CLOSED, ask_at=now)
         else:
             # for an order that is closed there too, no money can come any more
             await self._store.ask_again(payment, None if final else _later(payment, now))
+
+    async def _over(self, consultation_id: str) -> bool:
+        c = await self._consultations.get(consultation_id)
+        return c is not None and not c.open
 
     def _provider(self, payment: Payment) -> PaymentProvider:
         """Give the one that the payment began with. Raises ProviderMissing."""

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from care.consultation import State
 from care.effects import Settle
 from care.payments import Payment, PaymentState, RefundNews
 from care.policy import BookingPolicy
@@ -15,7 +16,7 @@ from companion.wechat_pay.provider import WechatPay
 from companion.wechat_pay.signing import Signer, Verifier
 from realtime.rooms.payments import PaymentService, ProviderMissing
 from storage.cancellations import Cancellations
-from storage.consultations import Consultations
+from storage.consultations import Consultations, to_document
 from storage.database import Database
 from storage.doctors import Doctors
 from storage.files import Files
@@ -24,6 +25,7 @@ from storage.payments import Payments
 from storage.people import People
 from storage.slots import Slots
 from storage.vault import Vault
+from tests.care.test_consultation import consultation
 from tests.clock import START, ManualClock
 from tests.standins import wechat_pay as standins
 from tests.standins.wechat_pay import API_KEY, APPID, MCHID, MERCHANT_SERIAL, PLATFORM_SERIAL
@@ -224,6 +226,21 @@ async def test_money_is_found_and_asked_about_again_though_its_order_is_not_clos
     await till.asked_in(1)
 
     assert (await till.stored()).state is PaymentState.PAID
+
+
+@pytest.mark.rule("M1", "C3")
+async def test_an_order_begun_while_its_consultation_closed_is_closed_though_the_server_died(
+    till: Till, database: Database
+) -> None:
+    closed = consultation(State.CANCELLED).changed(id=BEGUN.consultation)
+    await database["consultations"].insert_one(to_document(closed))
+    await till.provider.prepare(BEGUN)
+
+    await till.asked_in(1)
+
+    assert (await till.stored()).state is PaymentState.CLOSED
+    assert till.standin.orders[NUMBER]["trade_state"] == "CLOSED"
+    assert await till.asked_in(MONTH) == []
 
 
 @pytest.mark.rule("M1")

@@ -37,9 +37,3 @@ async def until(patient: User, at: str, before_seconds: float = 0) -> None:
     ahead = (read_time(at) - read_time(clock)).total_seconds() - before_seconds
     moved = await patient.client.advance_clock(ahead)
     assert moved.status == 200, (at, clock, moved.body)
-
-
-async def templates(user: User) -> list[str]:
-    """List the user's notices, the oldest first."""
-    found = await user.get("/notices?limit=100")
-    return [notice["template"] for notice in reversed(found["items"])]

@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from tests.scenarios.booking import book, booking_form, free_days, free_slots, templates, until
+from tests.scenarios.booking import book, booking_form, free_days, free_slots, until
 from tests.scenarios.conftest import Advance, Enter, NewPatient
 from tests.scenarios.people import HUATUO, SHENNONG, XIAOFU, User, add_person, form, pay
+from tests.scenarios.views import templates
 from tests.server import ServerProcess
 
 MINUTE, HOUR, DAY = 60, 3600, 86400

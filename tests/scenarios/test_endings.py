@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from care.record import read_time
+from tests.scenarios.booking import book
 from tests.scenarios.conftest import Advance, Enter, NewPatient
 from tests.scenarios.people import (
     HUATUO,
@@ -133,7 +134,8 @@ async def test_one_open_consultation_with_a_doctor_until_its_clock_closes_it(
         return answers[0].body
 
     first = await ask_twice_at_once()
-    # in nobody else's way
+    # in the way of no other mode, and of nobody else
+    await book(patient, doctor, day=2)
     await patient.post("/consultations", form(other_doctor.id, wanted["person"]))
     await ask(other, doctor)
     await advance(6 * HOUR)

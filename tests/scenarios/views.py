@@ -61,7 +61,7 @@ def has_template(template: str) -> Callable[[Any], bool]:
 
 async def templates(user: User) -> list[str]:
     """List the notices of a user, the oldest first."""
-    return [n["template"] for n in reversed((await user.get("/notices"))["items"])]
+    return [n["template"] for n in reversed((await user.get("/notices?limit=100"))["items"])]
 
 
 def later(wire_time: str, seconds: float) -> datetime:

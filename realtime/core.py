@@ -89,9 +89,7 @@ class Core:
             stores.notices, stores.consents, outside, stores.presence, fanout, clock,
             ZoneInfo(policy.timezone),
         )  # fmt: skip
-        self.carrier = Carrier(
-            stores.outbox, kept, self.log, payments, self.notices, fanout, clock
-        )
+        self.carrier = Carrier(stores.outbox, kept, self.log, payments, self.notices, fanout, clock)
         self.consultations = ConsultationService(
             kept, stores.messages, stores.payments, payments, files, clock,
             policy.consultations, self.carrier,

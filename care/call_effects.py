@@ -16,6 +16,8 @@ _UNCONNECTED: Mapping[EndReason, str] = {
     EndReason.MISSED: "{media}通话无人接听",
     EndReason.CANCELLED: "医生取消了{media}通话",
 }
+UNANSWERED = frozenset({EndReason.MISSED, EndReason.DECLINED})
+"""Who was called so and did not come has missed it himself (B6)."""
 _FAILED = "{media}通话未能接通"
 
 
@@ -47,7 +49,8 @@ def caused_by(call: Call, action: CallAction) -> Outgoing | None:
     if call.state is not CallState.ENDED:
         return None
     # noted before the line is written: the line belongs to a talk that has begun
-    effects: list[Effect] = [noted, _line(call)]
+    effects: list[Effect] = [noted] if call.counted or call.end_reason in UNANSWERED else []
+    effects.append(_line(call))
     if call.end_reason is EndReason.MISSED:
         effects.append(_notice(call, "missed_call", summary(call)))
     return _outgoing(call, *effects)

@@ -83,7 +83,9 @@ class WechatPayClient:
                 method, url, data=body or None, headers=headers, allow_redirects=False
             ) as response:
                 content = await response.read()
-            if response.ok:
+            # 202 says that it is not done, with a code that says why
+            done = response.status in {200, 204}
+            if done:
                 self._verifier.check(response.headers, content)
             answer = orjson.loads(content or b"{}")
         except (aiohttp.ClientError, TimeoutError, orjson.JSONDecodeError, Forged) as failure:
@@ -91,7 +93,7 @@ class WechatPayClient:
             raise Unavailable from None
         if not isinstance(answer, dict):
             raise Unavailable
-        if not response.ok:
+        if not done:
             _refuse(target, response.status, str(answer.get("code", "")))
         return answer
 

@@ -29,6 +29,8 @@ ASK_AFTER = timedelta(seconds=60)
 """A notification comes within seconds; one that hasn't by then may never come."""
 AGAIN = 0.25
 """The next question comes after this part of the payment's age: often at first, then rarely."""
+PATIENCE_SECONDS = 2.0
+"""How long a closing waits for its provider; the asking goes on without it."""
 PROBLEM_AGAIN = timedelta(hours=1)
 """A refused refund is asked for again so often: the merchant's balance may have been filled up."""
 
@@ -72,6 +74,7 @@ class PaymentService:
         self._ask_seconds = ask_seconds
         self._moves: Moves | None = None
         self._carrier: Carrier | None = None
+        self._asking: set[asyncio.Task[None]] = set()
 
     def serve(self, moves: Moves, carrier: Carrier) -> None:
         """Join the services that themselves need this one."""
@@ -148,13 +151,21 @@ class PaymentService:
         """Tell the provider now; where that fails, the asking goes on until it doesn't."""
         # what it is now, for money may have come, or gone back, since it was read
         payment = await self._store.get(payment_id)
-        if payment is not None and payment.ask_at is not None:
-            try:
-                await self._ask(payment)
-            except ProviderMissing:
-                raise  # the asking passes it over, so the staff must see it as a dead letter
-            except Unavailable:
-                logger.warning("payment_asked_later", payment=payment.id)
+        if payment is None or payment.ask_at is None:
+            return
+        self._provider(payment)  # the staff must see what the asking would pass over
+        asking = asyncio.create_task(self._ask_once(payment))
+        self._asking.add(asking)
+        asking.add_done_callback(self._asking.discard)
+        # a provider that hangs holds up neither a patient's click nor the hospital's clocks
+        await asyncio.wait({asking}, timeout=PATIENCE_SECONDS)
+
+    async def _ask_once(self, payment: Payment) -> None:
+        """Ask; what fails is asked again when it is due."""
+        try:
+            await self._ask(payment)
+        except Exception:
+            logger.exception("payment_not_asked", payment=payment.id)
 
     async def refund_told(self, provider: str, news: RefundNews) -> None:
         """Take note of a refund's end, once however often it is told. Raises Mismatch."""
@@ -194,10 +205,7 @@ class PaymentService:
         """Ask for each payment that is due; one that can't be asked holds up no other."""
         names = list(self._providers)
         while payment := await self._store.claim_ask(names, self._clock.now(), ASK_AFTER):
-            try:
-                await self._ask(payment)
-            except Exception:
-                logger.exception("payment_not_asked", payment=payment.id)
+            await self._ask_once(payment)
 
     async def _ask(self, payment: Payment) -> None:
         """Ask about its order or its refund. Raises Unavailable."""

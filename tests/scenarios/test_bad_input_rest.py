@@ -35,7 +35,7 @@ PUBLIC = {
     "GET /files/{file}", "HEAD /files/{file}", "POST /payments/sandbox/{payment}/succeed",
     "POST /call-tickets/redeem",
 }  # fmt: skip
-"""What may be asked without a token; the last prove themselves by a signature, a demo, or a ticket."""
+"""What needs no token; the last prove themselves by a signature, a demo, or a ticket."""
 
 OWNED = {
     "/people/{id}", "/consultations/{id}", "/notices/{id}", "/bookings/{id}", "/schedules/{id}",

@@ -281,15 +281,19 @@ async def call(doctor: User, made: Any) -> str:
 
 
 @pytest.mark.rule("B6")
-@pytest.mark.parametrize("missed_by", ["doctor", "patient"])
+@pytest.mark.parametrize(
+    ("rung", "missed_by"), [("never", "doctor"), ("shortly", "doctor"), ("out", "patient")]
+)
 async def test_without_a_connected_call_it_closes_an_hour_after_and_is_refunded(
-    new_patient: NewPatient, enter_as: Enter, missed_by: str
+    new_patient: NewPatient, enter_as: Enter, rung: str, missed_by: str
 ) -> None:
     patient, doctor = await new_patient(), await enter_as(HUATUO)
     made = await book(patient, doctor)
     await pay(patient, made["id"])
-    if missed_by == "patient":
-        await doctor.emit("call:cancel", call=await call(doctor, made))
+    if rung != "never":
+        ringing = await call(doctor, made)
+        if rung == "shortly":
+            await doctor.emit("call:cancel", call=ringing)
     await until(patient, made["slot"]["ends_at"], 1 - HOUR)
     assert await state(patient, made["id"]) == "booked"
     await until(patient, made["slot"]["ends_at"], -HOUR)

@@ -344,7 +344,7 @@ async def test_a_refund_notified_before_its_own_answer_arrives_is_one_refund(til
     patient, consultation, number = await till.paid()
     till.standin.trouble = [-500]
     await patient.post(f"/consultations/{consultation}/cancel")
-    await until_money_is(patient, consultation, "refunding")
+    await eventually(lambda: till.refunds(number) == [f"R{number}"])
 
     told = till.standin.refund_notification(f"R{number}")
     assert await till.notify(told) == (204, None)
@@ -493,3 +493,18 @@ async def test_money_goes_back_the_way_it_came_after_the_provider_was_changed(
         later = await ask(patient, till.doctor)
         begun = await patient.post(f"/consultations/{later['id']}/pay")
         assert begun["payment"]["provider"] == "sandbox"
+
+
+@pytest.mark.rule("M2")
+async def test_a_provider_that_hangs_holds_up_no_closing(till: Till) -> None:
+    patient, consultation, number = await till.paid()
+    till.standin.hold("refunds", number, booked=True)
+    try:
+        # WeChat's own limit here is 8 s, and a closing waits for none of it
+        async with asyncio.timeout(6):
+            await patient.post(f"/consultations/{consultation}/cancel")
+        assert (await money(patient, consultation))["state"] == "refunding"
+    finally:
+        till.standin.let_go()
+    await until_money_is(patient, consultation, "refunded")
+    assert till.refunds(number) == [f"R{number}"]

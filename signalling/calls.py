@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 import structlog
 
+from care import call_sides as sides
 from care import calls as rules
 from care.accounts import Caller
 from care.call_effects import caused_by, question, rung
@@ -96,7 +97,7 @@ class CallService:
             user=caller.user, role=caller.role.value, name=caller.name,
             connection=connection, device_id=device_id, seen_at=now,
         )  # fmt: skip
-        call = rules.ring(consultation, doctor, media, now, self._policy)
+        call = sides.ring(consultation, doctor, media, now, self._policy)
         outgoing = rung(call)
         await self._store.create(call, outgoing)
         self._ring(call)
@@ -109,7 +110,7 @@ class CallService:
         def step(call: Call) -> Call:
             rules.permit(call, CallAction.ACCEPT, caller.user)
             side = call.party(caller.user).changed(connection=connection, device_id=device_id)
-            return rules.accept(call, side, self._clock.now(), self._policy)
+            return sides.accept(call, side, self._clock.now(), self._policy)
 
         call = await self._change(call_id, step, CallAction.ACCEPT)
         return self._with_ice(call, caller.user)
@@ -140,7 +141,7 @@ class CallService:
 
         def step(call: Call) -> Call:
             now = self._clock.now()
-            return rules.resume(
+            return sides.resume(
                 call, caller.user, connection, device_id, now, self._policy, fresh=fresh
             )
 
@@ -152,7 +153,7 @@ class CallService:
         """Show the other side what is muted, off or blocked (V7)."""
 
         def step(call: Call) -> Call:
-            rules.speaks_for(call, caller.user, connection)
+            sides.speaks_for(call, caller.user, connection)
             party = call.party(caller.user).changed(mic=mic, camera=camera)
             return call.with_party(party).changed(version=call.version + 1)
 
@@ -164,8 +165,8 @@ class CallService:
         """Note that a side is there; its first word of flowing media may connect the call."""
 
         def step(call: Call) -> Call:
-            rules.speaks_for(call, caller.user, connection)
-            return rules.hear(
+            sides.speaks_for(call, caller.user, connection)
+            return sides.hear(
                 call, caller.user, self._clock.now(), self._policy, connected=connected
             )
 
@@ -192,7 +193,7 @@ class CallService:
             # meanwhile it may have ended, or gone on over another connection
             if not call.live or call.party(user).connection != connection:
                 return call
-            return rules.lose(call, user, self._clock.now())
+            return sides.lose(call, user, self._clock.now())
 
         if call := await self._store.live_of(user):
             await self._change(call.id, step)

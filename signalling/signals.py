@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from care import calls as rules
+from care import call_sides as sides
 from care.calls import Call, Party
 from care.errors import BadRequest, Forbidden, RateLimited, Unavailable
 from care.ports import Channel
@@ -49,10 +49,10 @@ class SignalService:
         self._ways: dict[tuple[str, str], Way] = {}
 
     async def offer(self, user: str, at: str, call_id: str, to: str | None, sdp: str) -> None:
-        await self._describe("call:offer", rules.offer, user, at, call_id, to, sdp)
+        await self._describe("call:offer", sides.offer, user, at, call_id, to, sdp)
 
     async def answer(self, user: str, at: str, call_id: str, to: str | None, sdp: str) -> None:
-        await self._describe("call:answer", rules.answer, user, at, call_id, to, sdp)
+        await self._describe("call:answer", sides.answer, user, at, call_id, to, sdp)
 
     async def _describe(
         self,
@@ -124,7 +124,7 @@ class SignalService:
         call = await self._store.get(call_id)
         if call is None:
             raise Forbidden
-        rules.speaks_for(call, user, at)
+        sides.speaks_for(call, user, at)
         return call
 
     def _pass(self, peer: Party, event: str, data: Mapping[str, Any]) -> None:

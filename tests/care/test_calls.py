@@ -5,6 +5,15 @@ from datetime import timedelta
 import pytest
 
 from care.call_effects import caused_by, question, rung, summary
+from care.call_sides import (
+    accept,
+    answer,
+    hear,
+    lose,
+    offer,
+    resume,
+    speaks_for,
+)
 from care.calls import (
     TABLE,
     Call,
@@ -13,19 +22,12 @@ from care.calls import (
     EndReason,
     Media,
     Party,
-    accept,
-    answer,
     counts_at,
     deadline,
-    hear,
-    lose,
     move,
     next_check,
-    offer,
     permit,
-    resume,
     scheduled,
-    speaks_for,
 )
 from care.effects import CallNoted, Line
 from care.errors import Conflict, Forbidden

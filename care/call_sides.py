@@ -1,0 +1,122 @@
+"""What each side of a call does: ring, accept, be there, come back, negotiate (V1–V3, V5).
+
+Pure functions of the record, the side and the time, as the call's table is.
+"""
+
+from datetime import datetime, timedelta
+
+from care.calls import Call, CallAction, CallState, Media, Party, deadline, move, scheduled
+from care.consultation import Consultation, Mode, State
+from care.errors import Conflict, Forbidden
+from care.policy import CallPolicy
+from care.record import new_id
+
+
+def ring(
+    consultation: Consultation, doctor: Party, media: Media, now: datetime, policy: CallPolicy
+) -> Call:
+    """Let the consultation's doctor call its patient. Raises Forbidden or Conflict (V1)."""
+    c = consultation
+    if c.doctor.id != doctor.user:
+        raise Forbidden
+    if c.mode is Mode.TEXT:
+        raise Conflict("图文问诊不支持语音或视频通话")
+    if c.mode is Mode.VOICE and media is Media.VIDEO:
+        raise Conflict("语音问诊只能发起语音通话")
+    if c.state is State.AWAITING_DOCTOR and c.slot:
+        if now < c.slot.starts_at - timedelta(seconds=policy.early_seconds):
+            raise Conflict("还没有到预约时间")
+    elif c.state is not State.IN_PROGRESS:
+        raise Conflict
+    patient = Party(user=c.patient, role="patient", name=c.patient_name)
+    call = Call(
+        id=new_id(now), room=c.room, consultation=c.id, media=media,
+        state=CallState.RINGING, parties=(doctor, patient), started_at=now,
+    )  # fmt: skip
+    return scheduled(call, policy)
+
+
+def accept(call: Call, patient: Party, now: datetime, policy: CallPolicy) -> Call:
+    """Let this device of the patient take the call; the grace of both sides begins."""
+    due = deadline(call, policy)
+    if due is not None and due <= now:
+        raise Conflict("通话已无人接听")
+    sides = call.with_party(patient.changed(seen_at=now))
+    sides = sides.with_party(sides.starter.changed(seen_at=now))
+    return move(sides, CallAction.ACCEPT, now, policy)
+
+
+def resume(
+    call: Call,
+    user: str,
+    connection: str,
+    device_id: str,
+    now: datetime,
+    policy: CallPolicy,
+    *,
+    fresh: bool,
+) -> Call:
+    """Bind a side to a new connection (V5). Raises Forbidden, Conflict.
+
+    `fresh`: its media is lost, so both sides begin anew. Another device may come back in the place
+    of one that is gone, and of no other.
+    """
+    party = call.party(user)
+    if not call.live:
+        raise Conflict("通话已结束")
+    if party.connection is None:
+        # still rung: there is nothing to come back to
+        return call
+    if party.device_id != device_id and not party.gone:
+        raise Conflict("通话正在您的其他设备上进行")
+    back = party.changed(
+        connection=connection, device_id=device_id, gone=False, seen_at=now,
+        connected=party.connected and not fresh,
+    )  # fmt: skip
+    after = call.with_party(back)
+    if fresh:
+        sides = tuple(side.changed(described=False) for side in after.parties)
+        after = after.changed(parties=sides, generation=call.generation + 1, offers=())
+    return scheduled(after.changed(version=call.version + 1), policy)
+
+
+def lose(call: Call, user: str, now: datetime) -> Call:
+    """Note that a side's connection is gone: from now on it may come back for a while."""
+    party = call.party(user).changed(gone=True, seen_at=now)
+    return call.with_party(party).changed(version=call.version + 1)
+
+
+def hear(call: Call, user: str, now: datetime, policy: CallPolicy, *, connected: bool) -> Call:
+    """Note that a side is there, and whether its media flows; both flowing is connected (V2)."""
+    party = call.party(user).changed(seen_at=now, connected=connected)
+    after = call.with_party(party)
+    if call.state is CallState.CONNECTING and all(side.connected for side in after.parties):
+        return move(after, CallAction.CONNECT, now, policy)
+    return after.changed(version=call.version + 1)
+
+
+def offer(call: Call, user: str) -> Call:
+    """Let a side offer. Both may at once: the polite one then takes its own back (V3)."""
+    return _described(call, user, offers=tuple({*call.offers, user}))
+
+
+def answer(call: Call, user: str) -> Call:
+    """Let a side answer the other's offer. Raises Conflict where there is none."""
+    if not any(other.user in call.offers for other in call.others(user)):
+        raise Conflict("没有等待应答的邀请")
+    return _described(call, user, offers=())
+
+
+def speaks_for(call: Call, user: str, connection: str) -> None:
+    """Refuse all but the two devices in a live call. Raises Forbidden, Conflict."""
+    if call.party(user).connection != connection:
+        raise Forbidden
+    if not call.live:
+        raise Conflict("通话已结束")
+
+
+def _described(call: Call, user: str, offers: tuple[str, ...]) -> Call:
+    if call.state not in {CallState.CONNECTING, CallState.CONNECTED}:
+        raise Conflict
+    after = call.with_party(call.party(user).changed(described=True))
+    return after.changed(offers=offers, version=call.version + 1)

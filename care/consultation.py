@@ -1,4 +1,4 @@
-"""A consultation (问诊): its states, who may move it, and its clocks (C1–C14).
+"""A consultation (问诊): its states and who may move it (C1–C14); its clocks: care/deadlines.py.
 
 `TABLE` is the whole state machine; a missing key is the refusal. Everything here is a pure
 function of the record, the caller and the time.
@@ -6,7 +6,7 @@ function of the record, the caller and the time.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from enum import StrEnum
 from typing import Any
 
@@ -14,8 +14,7 @@ from pydantic import Field
 
 from care.accounts import STAFF, Caller, Role
 from care.errors import Conflict, Forbidden
-from care.policy import ConsultationPolicy
-from care.record import HOUR, MINUTE, Record
+from care.record import Record
 from care.rooms import Activity
 from care.slots import BookedSlot
 
@@ -226,57 +225,6 @@ class Search:
     ends: datetime | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Deadline:
-    at: datetime
-    because: Because
-
-
-def deadline(
-    consultation: Consultation, activity: Activity, policy: ConsultationPolicy
-) -> Deadline | None:
-    """Tell when the consultation closes by itself, and why (B6, C3–C8); none once closed."""
-    c = consultation
-    if c.state is State.AWAITING_PAYMENT:
-        return _in(c.created_at, policy.payment_seconds, Because.UNPAID)
-    if c.state is State.AWAITING_DOCTOR and c.slot:
-        return Deadline(c.slot.missed_at, Because.NO_SHOW)
-    if c.state is State.AWAITING_DOCTOR and c.waiting_since:
-        return _in(c.waiting_since, policy.acceptance_seconds, Because.NOT_ACCEPTED)
-    if c.state is State.IN_PROGRESS and c.accepted_at:
-        return min(_clocks(c, c.accepted_at, activity, policy), key=lambda d: d.at)
-    return None
-
-
-def refuse_late(
-    consultation: Consultation, activity: Activity, now: datetime, policy: ConsultationPolicy
-) -> None:
-    """Refuse to move it once its time is up, whether or not a clock looked yet. Raises Conflict."""
-    due = deadline(consultation, activity, policy)
-    if due is not None and due.at <= now:
-        raise Conflict
-
-
-def _clocks(
-    c: Consultation, accepted_at: datetime, activity: Activity, policy: ConsultationPolicy
-) -> list[Deadline]:
-    """List the clocks that run while it is in progress."""
-    # who was called has been heard
-    if activity.doctor_replied or c.connected_at:
-        since = max(filter(None, [accepted_at, c.connected_at, activity.last_at]))
-        clocks = [_in(since, policy.idle_seconds, Because.IDLE)]
-    else:
-        clocks = [_in(accepted_at, policy.reply_seconds, Because.NO_REPLY)]
-    minutes = getattr(policy, c.mode.value).max_minutes
-    if minutes is not None:
-        clocks.append(_in(accepted_at, minutes * MINUTE, Because.TIME_UP))
-    return clocks
-
-
-def _in(since: datetime, seconds: int, because: Because) -> Deadline:
-    return Deadline(since + timedelta(seconds=seconds), because)
-
-
 def turn(consultation: Consultation, activity: Activity) -> str | None:
     """Tell whose turn it is: 待医生回复 is `doctor`, 待您回复 is `patient` (C9)."""
     if consultation.state is State.AWAITING_DOCTOR:
@@ -285,13 +233,6 @@ def turn(consultation: Consultation, activity: Activity) -> str | None:
     if consultation.state is not State.IN_PROGRESS:
         return None
     return "patient" if activity.last_role == Role.DOCTOR else "doctor"
-
-
-def follow_up_until(consultation: Consultation, policy: ConsultationPolicy) -> datetime | None:
-    """Tell until when a prescription may still arrive and be asked about (C13)."""
-    if consultation.state is not State.ENDED or consultation.ended_at is None:
-        return None
-    return consultation.ended_at + timedelta(seconds=policy.follow_up_hours * HOUR)
 
 
 def permit(consultation: Consultation, action: Action, caller: Caller) -> None:

@@ -13,12 +13,11 @@ from care.consultation import (
     ClosedReason,
     Consultation,
     State,
-    deadline,
     move,
     permit,
     refundable,
-    refuse_late,
 )
+from care.deadlines import deadline, refuse_late
 from care.effects import Settle, caused_by
 from care.errors import Conflict, Forbidden
 from care.payments import Payment

@@ -3,7 +3,8 @@
 from typing import Any
 
 from care.accounts import Caller, Role
-from care.consultation import Consultation, Mode, State, deadline
+from care.consultation import Consultation, Mode, State
+from care.deadlines import deadline
 from care.errors import Forbidden
 from care.policy import Policy
 from care.ports import Channel, ConsultationStore, LogReader, OnlineUsers, ReadMarkStore

@@ -4,13 +4,8 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from care.consultation import (
-    FREE_ORDER_LABEL,
-    Consultation,
-    deadline,
-    follow_up_until,
-    turn,
-)
+from care.consultation import FREE_ORDER_LABEL, Consultation, turn
+from care.deadlines import deadline, follow_up_until
 from care.policy import ConsultationPolicy
 from care.ports import FileUrls
 from care.record import wire_time

@@ -5,7 +5,8 @@ from datetime import UTC, datetime
 import pytest
 
 from bench.deadlines import HALF_WAITED, QUEUE, WAITED_OUT, WrongError, add_waiting, check
-from care.consultation import State, deadline
+from care.consultation import State
+from care.deadlines import deadline
 from care.policy import ConsultationPolicy
 from care.rooms import Activity
 from storage.consultations import INDEXES, from_document

@@ -17,15 +17,13 @@ from care.consultation import (
     Mode,
     PersonSnapshot,
     State,
-    deadline,
-    follow_up_until,
     move,
     order_number,
     permit,
     refundable,
-    refuse_late,
     turn,
 )
+from care.deadlines import deadline, follow_up_until, refuse_late
 from care.effects import Line, QueueMoved, Settle, Updated, caused_by
 from care.errors import Conflict, Forbidden
 from care.notices import Notify

@@ -16,7 +16,8 @@ from care.bookings import (
     spends_cancellation,
     took_slot,
 )
-from care.consultation import Action, Because, Consultation, Mode, State, deadline, move
+from care.consultation import Action, Because, Consultation, Mode, State, move
+from care.deadlines import deadline
 from care.errors import BadRequest, Conflict, Forbidden
 from care.policy import BookingPolicy, ConsultationPolicy
 from care.rooms import Activity

@@ -44,14 +44,17 @@ export class Meter {
   }
 
   #path(report) {
-    for (const pair of report.values()) {
-      if (pair.type !== "candidate-pair" || !pair.nominated || pair.state !== "succeeded") continue;
-      const local = report.get(pair.localCandidateId);
-      const path = {};
-      if (pair.currentRoundTripTime !== undefined) path.rtt_ms = round(pair.currentRoundTripTime * 1000, 1);
-      if (local) path.candidate = local.candidateType;
-      return path;
-    }
-    return {};
+    const all = [...report.values()];
+    const transport = all.find((one) => one.type === "transport" && one.selectedCandidatePairId);
+    // a pair stays nominated after ICE left it; only a browser that tells no more is taken at that
+    const pair = transport
+      ? report.get(transport.selectedCandidatePairId)
+      : all.find((one) => one.type === "candidate-pair" && one.nominated && one.state === "succeeded");
+    if (!pair) return {};
+    const local = report.get(pair.localCandidateId);
+    const path = {};
+    if (pair.currentRoundTripTime !== undefined) path.rtt_ms = round(pair.currentRoundTripTime * 1000, 1);
+    if (local) path.candidate = local.candidateType;
+    return path;
   }
 }

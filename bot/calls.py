@@ -37,6 +37,7 @@ class Phone:
         self._taken_up = asyncio.Event()
         self._signals: asyncio.Queue[Event] = asyncio.Queue()
         self._follower: asyncio.Task[None] | None = None
+        self._closing = False
         self._peer: Peer | None = None
         self._peer_of: tuple[str, int] | None = None
         self._peer_made = 0.0
@@ -46,8 +47,11 @@ class Phone:
         """From making the peer connection to its being connected."""
 
     async def close(self) -> None:
+        # no cancellation: aioice, met while it closes a connection, swallows it
+        self._closing = True
         if self._follower is not None:
-            self._follower.cancel()
+            self._taken_up.set()
+            self._signals.put_nowait(Event("closing", {}))
             await asyncio.gather(self._follower, return_exceptions=True)
         await self._drop_peer()
 
@@ -146,6 +150,8 @@ class Phone:
         while True:
             await self._taken_up.wait()
             event = await self._signals.get()
+            if self._closing:
+                return
             try:
                 await self._obey(event.name, event.data)
             except (ValueError, InvalidAccessError, InvalidStateError) as error:

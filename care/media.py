@@ -1,0 +1,83 @@
+"""What calls need of the media path through the server (V3, V8): a media room a call.
+
+A media room lives in one worker process. Every side has one peer connection with it, over which
+it sends its own audio and video and receives those of all others.
+"""
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Any, Protocol
+
+from care.record import Record
+
+
+class RecordingState(StrEnum):
+    RUNNING = "running"
+    INTERRUPTED = "interrupted"
+    """The call goes on, the recording doesn't: a full disk, a lost worker."""
+    FINISHED = "finished"
+
+
+class SideStats(Record):
+    """What the relay measured of one side's media since it joined; None is not known yet."""
+
+    user: str
+    candidate: str | None = None
+    """The kind of the remote ICE candidate in use."""
+    rtt_ms: float | None = None
+    loss: float | None = None
+    """The part of the packets from this side that never came."""
+    jitter_ms: float | None = None
+    bitrate_kbps: float | None = None
+
+
+class MediaRelay(Protocol):
+    """Relays calls. Raises Unavailable where no worker has room for one.
+
+    An offer of a side is answered at once, with all its candidates. What others' coming and
+    going asks of a side comes to it as an offer through `RelayEvents`; the relay never yields
+    when both offer.
+    """
+
+    async def join(self, call: str, user: str, sdp: str, *, label: str) -> str:
+        """Take a side's offer, its first or a later one, and give the answer's SDP.
+
+        Raises BadRequest for an offer that can't be used.
+        """
+        ...
+
+    async def take_answer(self, call: str, user: str, sdp: str) -> None: ...
+
+    async def take_candidate(self, call: str, user: str, candidate: Mapping[str, Any]) -> None: ...
+
+    async def leave(self, call: str, user: str) -> None:
+        """Take a side out, also one that is not there."""
+        ...
+
+    async def record(self, call: str, recording: str) -> None:
+        """Record every side from now on, under this id, until `stop_recording` or the end."""
+        ...
+
+    async def stop_recording(self, call: str) -> None: ...
+
+    async def stats(self, call: str) -> list[SideStats]: ...
+
+    async def close(self, call: str) -> None:
+        """End the media room and its recording, also one that is not there."""
+        ...
+
+
+class RelayEvents(Protocol):
+    """Hears from the relay. Never waits."""
+
+    def offered(self, call: str, user: str, sdp: str) -> None:
+        """Renegotiate: the side's answer goes to `take_answer`."""
+        ...
+
+    def lost(self, call: str) -> None:
+        """Begin anew: the worker that ran this call is gone."""
+        ...
+
+    def recording(self, call: str, recording: str, state: RecordingState, problem: str) -> None:
+        """Tell how the recording goes; the problem is empty where there is none."""
+        ...

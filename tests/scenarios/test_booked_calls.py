@@ -68,6 +68,10 @@ async def test_a_booking_begins_by_a_call_that_lasts_three_seconds(
     await advance(3)
     await patient.event("consultation:updated", id=booked["id"], state="in_progress")
     await doctor.emit("call:hang_up", call=call)
+    # the line is written after the acknowledgement
+    assert await doctor.client.wait_for_event(
+        "message:new", 5, lambda data: data["body"].get("duration_s", 0) >= 3
+    )
     written = (await doctor.emit("room:join", room=room, after_seq=0))["messages"]
     texts = [m["body"].get("text", "") for m in written if m["kind"] == "system"]
     assert "患者拒绝了视频通话" in texts

@@ -70,17 +70,15 @@ async def test_nothing_acknowledged_is_lost_when_the_server_is_killed_under_load
 
 async def _kill_in_mid_talk(server: ServerProcess, talkers: list[Talker]) -> None:
     """Kill it after some hundred answers, with as many messages on their way."""
-    enough = asyncio.Event()
     answers = iter(range(chance.randrange(100, 600)))
 
     def count() -> None:
+        # at once: whoever wakes up later, on a busy machine, may find everything answered
         if next(answers, None) is None:
-            enough.set()
+            os.kill(server.pid, signal.SIGKILL)
 
-    talks = asyncio.gather(*(talker.talk(200, count) for talker in talkers))
-    await asyncio.wait_for(enough.wait(), SECONDS)
+    await asyncio.gather(*(talker.talk(200, count) for talker in talkers))
     await server.kill9()
-    await talks
     assert any(talker.receipts.keys() != talker.said.keys() for talker in talkers)
 
 

@@ -21,6 +21,7 @@ from storage.slots import Slots
 ATTEMPTS = 10
 """How often a time is blocked again after a booking left or took it; each is somebody's move."""
 DAYS_AWAY_MAX = 366
+NO_SLOT = "当天没有这个时段"
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,10 +131,24 @@ class BookingService:
         entries = await self.day(doctor.user, day)
         wanted = [e for e in entries if slot_id is None or e.slot_id == slot_id]
         if slot_id is not None and not wanted:
-            raise Conflict("当天没有这个时段")
+            raise Conflict(NO_SLOT)
         for entry in wanted:
             if entry.booking or entry.starts_at > self._clock.now():
                 await self._clear(doctor, entry, reason)
+        return await self.day(doctor.user, day)
+
+    async def reopen(self, doctor: Caller, day: date, slot_id: str | None) -> list[Entry]:
+        """Let a doctor take what he blocked back, a slot or the day; give the day as it is then.
+
+        Raises Conflict when the day has no such slot.
+        """
+        entries = await self.day(doctor.user, day)
+        wanted = [e for e in entries if slot_id is None or e.slot_id == slot_id]
+        if slot_id is not None and not wanted:
+            raise Conflict(NO_SLOT)
+        for entry in wanted:
+            if entry.state == "blocked" and entry.starts_at > self._clock.now():
+                await self._slots.unblock(doctor.user, entry.starts_at)
         return await self.day(doctor.user, day)
 
     async def _clear(self, doctor: Caller, entry: Entry, reason: str) -> None:

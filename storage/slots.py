@@ -68,6 +68,11 @@ class Slots:
             return [t.consultation for t in taken if t.consultation]
         return []
 
+    async def unblock(self, doctor: str, starts_at: datetime) -> None:
+        """Free a time that nobody has booked; one that was booked meanwhile stays."""
+        blocked = {"consultation": None, "starts_at": starts_at}
+        await self._slots.delete_one({"doctor": doctor, "ticks": starts_at, **blocked})
+
 
 def _document(
     doctor: str, starts_at: datetime, ends_at: datetime, consultation: str | None

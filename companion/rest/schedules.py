@@ -51,11 +51,14 @@ class DayQuery(Query):
     date: Day
 
 
-class CallOff(Decline):
+class Reopen(Body):
     """A slot of the day, or without one the whole day."""
 
     date: Day
     slot: Id | None = None
+
+
+class CallOff(Reopen, Decline): ...
 
 
 class ScheduleRoutes:
@@ -88,6 +91,8 @@ class ScheduleRoutes:
                   summary="A doctor's day: what is free, booked and blocked"),
             Route("POST", "/slots/cancel", self.call_off, body=CallOff, roles=DOCTOR,
                   summary="Cancel a slot or a day"),
+            Route("POST", "/slots/reopen", self.reopen, body=Reopen, roles=DOCTOR,
+                  summary="Offer what was blocked again, a slot or a day"),
         ]  # fmt: skip
         return [replace(row, tag="schedules") for row in rows]
 
@@ -119,6 +124,11 @@ class ScheduleRoutes:
     async def call_off(self, call: Call) -> Any:
         body: CallOff = call.body
         entries = await self._bookings.call_off(call.caller, body.date, body.slot, body.reason)
+        return page([self._entry(entry) for entry in entries])
+
+    async def reopen(self, call: Call) -> Any:
+        body: Reopen = call.body
+        entries = await self._bookings.reopen(call.caller, body.date, body.slot)
         return page([self._entry(entry) for entry in entries])
 
     def _offer(self, offer: Offer) -> Any:

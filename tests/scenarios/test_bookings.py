@@ -366,6 +366,28 @@ async def test_a_doctor_calls_one_slot_off(new_patient: NewPatient, enter_as: En
 
 
 @pytest.mark.rule("B8")
+async def test_a_doctor_offers_again_what_he_blocked_and_never_what_is_booked(
+    new_patient: NewPatient, enter_as: Enter
+) -> None:
+    patient, doctor = await new_patient(), await enter_as(XIAOFU)
+    made = await book(patient, doctor, 4)
+    slots = await free_slots(patient, doctor, 4)
+    date = made["time"][:10]
+    for slot in slots[:2]:
+        off = {"date": date, "slot": slot["id"], "reason": "会议"}
+        await doctor.post("/slots/cancel", off)
+    await doctor.post("/slots/reopen", {"date": date, "slot": slots[0]["id"]})
+    left = [s["id"] for s in await free_slots(patient, doctor, 4)]
+    assert left == [s["id"] for s in slots if s != slots[1]]
+    await doctor.post("/slots/reopen", {"date": date})
+    assert await free_slots(patient, doctor, 4) == slots
+    assert await state(patient, made["id"]) == "booked"
+    none = {"date": date, "slot": f"a.{'2' * 8}.0900"}
+    status, _ = await doctor.refused("POST", "/slots/reopen", none)
+    assert status == 409
+
+
+@pytest.mark.rule("B8")
 async def test_a_day_far_away_is_refused(enter_as: Enter) -> None:
     doctor = await enter_as(XIAOFU)
     for date in ("0001-01-01", "9999-12-31"):

@@ -22,6 +22,8 @@ class Role(StrEnum):
 
 
 STAFF = frozenset({Role.OPERATOR, Role.ADMIN})
+SIGNERS = frozenset({Role.DOCTOR, Role.PHARMACIST})
+"""Who signs prescriptions, with a key of his own."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -69,8 +69,23 @@ class CallNoted(Record):
     connected: bool
 
 
+class PrescriptionUpdated(Record):
+    """Tell those who may see the prescription that it changed."""
+
+    type: Literal["prescription_updated"] = "prescription_updated"
+    prescription: str
+
+
 Effect = Annotated[
-    Line | Updated | QueueMoved | Notify | Deliver | Settle | Paid | CallNoted,
+    Line
+    | Updated
+    | QueueMoved
+    | Notify
+    | Deliver
+    | Settle
+    | Paid
+    | CallNoted
+    | PrescriptionUpdated,
     Field(discriminator="type"),
 ]
 

@@ -133,6 +133,19 @@ TEMPLATES: Mapping[str, Template] = {
     "booking_dropped": Template(title="预约已取消"),
     "booking_missed": Template(title="预约未完成"),
     "missed_call": Template(title="未接来电"),
+    "prescription_submitted": Template(title="新的待审处方"),
+    "prescription_approved": Template(
+        title="处方审核通过通知",
+        fields={
+            "name1": "person",
+            "name2": "doctor",
+            "time3": "valid_until_at",
+            "thing4": "note",
+        },
+        urgent=True,
+    ),
+    "prescription_rejected": Template(title="处方审核未通过"),
+    "prescription_void": Template(title="处方作废通知"),
 }
 
 _LENGTHS: Mapping[str, int] = {"thing": 20, "name": 10}

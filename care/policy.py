@@ -59,6 +59,13 @@ class BookingPolicy(Section):
     no_show_seconds: PositiveInt = 3600
 
 
+class PrescriptionPolicy(Section):
+    valid_days: PositiveInt = 3
+    days_max: PositiveInt = 30
+    quantity_max: PositiveInt = 20
+    drugs_max: PositiveInt = 5
+
+
 class MessagePolicy(Section):
     text_max: PositiveInt = 4000
     recall_seconds: PositiveInt = 120
@@ -124,6 +131,7 @@ class Policy(Section):
     people: PeoplePolicy = PeoplePolicy()
     consultations: ConsultationPolicy = ConsultationPolicy()
     bookings: BookingPolicy = BookingPolicy()
+    prescriptions: PrescriptionPolicy = PrescriptionPolicy()
     messages: MessagePolicy = MessagePolicy()
     files: FilePolicy = FilePolicy()
     calls: CallPolicy = CallPolicy()

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from care.accounts import Account, Caller, Purpose, Role, check_name, check_phone
+from care.accounts import SIGNERS, Account, Caller, Purpose, Role, check_name, check_phone
 from care.errors import BadRequest, Conflict, RateLimited, Unauthenticated
 from care.passwords import check_password
 from care.ports import Audit, Clock, Vault
@@ -13,6 +13,7 @@ from companion.sessions import Grant, Sessions
 from companion.sms_codes import SmsCodes
 from storage.accounts import AccountStore
 from storage.login_failures import LoginFailureStore
+from storage.signing_keys import SigningKeyStore
 
 WRONG_LOGIN = "手机号、密码或验证码错误"
 WRONG_CODE = "验证码错误或已过期"
@@ -29,6 +30,7 @@ class Accounts:
         passwords: Passwords,
         vault: Vault,
         audit: Audit,
+        keys: SigningKeyStore,
         clock: Clock,
         *,
         terms_version: str,
@@ -40,6 +42,7 @@ class Accounts:
         self._passwords = passwords
         self._vault = vault
         self._audit = audit
+        self._keys = keys
         self._clock = clock
         self._terms_version = terms_version
 
@@ -163,6 +166,8 @@ class Accounts:
         # noted before it is there: an account nobody noted would be found and kept by a second try
         await self._audit.record(by, "account_created", account.id, "staff", {"role": role.value})
         await self._store.add(account)
+        if role in SIGNERS:
+            await self._keys.ensure(account.id)
         return account.id
 
     async def _redeem(self, phone: str, purpose: Purpose, code: str) -> None:

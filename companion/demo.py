@@ -17,6 +17,7 @@ from care.errors import Conflict
 from care.people import Claims
 from care.record import Record
 from companion.accounts import Accounts
+from companion.catalogue import Catalogue
 from companion.people import PeopleService
 from companion.schedules import ScheduleService
 from storage.demo import DemoMarks
@@ -34,6 +35,7 @@ class DemoParts:
     departments: Names
     hospitals: Names
     schedules: ScheduleService
+    catalogue: Catalogue
     marks: DemoMarks
 
 
@@ -131,11 +133,16 @@ async def load_schedules(parts: DemoParts, data: DemoData) -> None:
             await parts.schedules.add(account, schedule_id, details)
 
 
+async def load_catalogue(parts: DemoParts, _data: DemoData) -> None:
+    await parts.catalogue.load(None, None)
+
+
 PARTS: Mapping[str, Callable[[DemoParts, DemoData], Awaitable[None]]] = {
     "staff": load_staff,
     "directory": load_directory,
     "patients": load_patients,
     "schedules": load_schedules,
+    "catalogue": load_catalogue,
 }
 
 

@@ -10,10 +10,13 @@ import structlog
 from aiohttp import web
 from prometheus_client import CollectorRegistry
 
+from care.effects import PrescriptionUpdated
 from companion.bookings import BookingService
 from companion.calls import CallPages
 from companion.contacts import AccountContacts
 from companion.operator import OperatorService
+from companion.prescribing import Writing
+from companion.prescriptions import PrescriptionService
 from companion.reconciliation import Reconciliation
 from companion.rest import kernel, openapi, pages
 from companion.rest.bookings import BookingRoutes
@@ -23,8 +26,10 @@ from companion.rest.kernel import Route
 from companion.rest.notices import NoticeRoutes
 from companion.rest.operator import OperatorRoutes
 from companion.rest.payments import NotificationRoutes, SandboxPaymentRoutes
+from companion.rest.prescriptions import PrescriptionRoutes
 from companion.rest.reconciliation import ReconciliationRoutes
 from companion.rest.schedules import ScheduleRoutes
+from companion.signing import Signing
 from companion.wechat_pay.provider import WechatPay
 from realtime import health, load, virtual
 from realtime.clock import SystemClock, VirtualClock
@@ -131,11 +136,25 @@ class Hub:
             self.stores.calls, self.stores.call_tickets, self.core.calling.quality,
             self.stores.accounts, self.companion.sessions, self.clock, policy.calls,
         )  # fmt: skip
+        self._join_prescriptions()
         self._join_gateway(metrics)
         self.background = Background()
         self.draining = False
         self.app = self._web(registry)
         self.metrics = metrics
+
+    def _join_prescriptions(self) -> None:
+        stores, core, policy = self.stores, self.core, self.settings.policy
+        writing = Writing(
+            stores.drugs, stores.diagnoses, stores.prescriptions, self.clock,
+            policy.prescriptions, policy.people.guardian_present_under_age,
+        )  # fmt: skip
+        self.prescriptions = PrescriptionService(
+            stores.prescriptions, writing, stores.consultations, Signing(stores.signing_keys),
+            stores.accounts.pharmacists, core.carrier, core.fanout, stores.audit, self.clock,
+            policy,
+        )  # fmt: skip
+        core.carrier.perform(PrescriptionUpdated, self.prescriptions.tell)
 
     def _join_gateway(self, metrics: Metrics) -> None:
         settings, tokens = self.settings.gateway, self.companion.tokens
@@ -171,6 +190,9 @@ class Hub:
             *ReconciliationRoutes(self.reconciliation).routes(),
             *NoticeRoutes(core.notices).routes(),
             *CallRoutes(self.call_pages).routes(),
+            *PrescriptionRoutes(
+                self.prescriptions, self.companion.catalogue, self.clock, zone
+            ).routes(),
         ]
         wechat = self.providers.get("wechat")
         if isinstance(wechat, WechatPay):

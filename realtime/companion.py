@@ -8,6 +8,7 @@ import structlog
 from care.ports import Clock
 from companion import consents
 from companion.accounts import Accounts
+from companion.catalogue import Catalogue
 from companion.demo import DemoParts, load_demo
 from companion.directory import Directory
 from companion.files import FileService
@@ -65,7 +66,8 @@ class Companion:
         passwords = Passwords()
         self.accounts = Accounts(
             stores.accounts, stores.login_failures, self.sessions, self.codes, passwords,
-            stores.vault, stores.audit, clock, terms_version=consents.CURRENT["terms"],
+            stores.vault, stores.audit, stores.signing_keys, clock,
+            terms_version=consents.CURRENT["terms"],
         )  # fmt: skip
         self.staff = Staff(self.accounts, stores.doctors, stores.hospitals, stores.departments)
         self.wechat = _wechat(stores, secrets, settings, clock)
@@ -77,6 +79,7 @@ class Companion:
         self.people = PeopleService(
             stores.people, stores.consultations, stores.audit, clock, policy.people, zone
         )
+        self.catalogue = Catalogue(stores.drugs, stores.diagnoses)
         self.schedules = ScheduleService(stores.schedules, policy.bookings)
         self.directory = Directory(
             stores.doctors, stores.favourites, stores.reviews, stores.departments,
@@ -104,7 +107,7 @@ class Companion:
         """Load the demo data once (PROTOCOL.md, «Demo data»)."""
         parts = DemoParts(
             self.accounts, self.people, self._stores.doctors, self._stores.departments,
-            self._stores.hospitals, self.schedules, self._stores.demo_marks,
+            self._stores.hospitals, self.schedules, self.catalogue, self._stores.demo_marks,
         )  # fmt: skip
         await load_demo(parts, self._clock.now())
 

@@ -67,7 +67,7 @@ class Core:
         turn_secret: str | None,
     ) -> None:
         kept = stores.consultations
-        fanout = Fanout(connections, bus)
+        fanout = self.fanout = Fanout(connections, bus)
         views = MessageViews(files)
         # messages go to this node's sockets in their order, and to other nodes by the relay
         alone = isinstance(bus, LocalBus)

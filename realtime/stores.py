@@ -9,6 +9,7 @@ from storage.call_quality import CallQuality
 from storage.call_tickets import CallTickets
 from storage.calls import Calls
 from storage.cancellations import Cancellations
+from storage.catalogue import Diagnoses, Drugs
 from storage.consultations import Consultations
 from storage.database import Database
 from storage.demo import DemoMarks
@@ -22,12 +23,14 @@ from storage.notices import Notices
 from storage.outbox import Outbox
 from storage.payments import Payments
 from storage.people import People
+from storage.prescriptions import Prescriptions
 from storage.presence import Presence
 from storage.read_marks import ReadMarks
 from storage.reconciliations import Reconciliations
 from storage.reviews import Reviews
 from storage.schedules import Schedules
 from storage.sessions import SessionStore
+from storage.signing_keys import SigningKeyStore
 from storage.slots import Slots
 from storage.sms_codes import SmsCodeStore
 from storage.subscriptions import Consents
@@ -63,6 +66,10 @@ class Stores:
             Cancellations(database, policy.bookings),
         )  # fmt: skip
         self.calls = Calls(database, self.outbox)
+        self.drugs = Drugs(database)
+        self.diagnoses = Diagnoses(database)
+        self.prescriptions = Prescriptions(database, self.outbox)
+        self.signing_keys = SigningKeyStore(database, self.vault)
         self.call_quality = CallQuality(database)
         self.call_tickets = CallTickets(database)
         self.payments = Payments(database, self.outbox)

@@ -5,7 +5,7 @@ from datetime import datetime
 from pymongo import IndexModel
 from pymongo.errors import DuplicateKeyError
 
-from care.accounts import Account, LogIn
+from care.accounts import Account, LogIn, Role
 from care.errors import Conflict
 from care.ports import Vault
 from storage.database import Database, Document, Session
@@ -29,6 +29,12 @@ class AccountStore:
             [
                 # one account a phone; log-in finds it by this
                 IndexModel("phone_index", unique=True),
+                # who checks prescriptions: a few of all the accounts
+                IndexModel(
+                    "role",
+                    partialFilterExpression={"role": Role.PHARMACIST.value},
+                    name="pharmacists",
+                ),
             ]
         )
 
@@ -45,6 +51,10 @@ class AccountStore:
     async def by_phone(self, phone: str) -> Account | None:
         index = self._vault.index(phone)
         return self._from_document(await self._accounts.find_one({"phone_index": index}))
+
+    async def pharmacists(self) -> list[str]:
+        found = self._accounts.find({"role": Role.PHARMACIST.value}, {"_id": 1})
+        return [document["_id"] async for document in found]
 
     async def replace(self, before: Account, after: Account) -> bool:
         """Store a change of what was seen; say no when it was no longer so. Raises Conflict."""

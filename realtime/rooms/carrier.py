@@ -43,7 +43,7 @@ class Carrier:
         self._clock = clock
         self._consultations: ConsultationService | None = None
         self._rooms_changed: Callable[[Consultation], Awaitable[None]] | None = None
-        self._perform: Mapping[type[Record], Callable[[Any], Awaitable[None]]] = {
+        self._perform: dict[type[Record], Callable[[Any], Awaitable[None]]] = {
             Line: self._line,
             Updated: self._updated,
             QueueMoved: self._queue_moved,
@@ -53,6 +53,10 @@ class Carrier:
             Paid: payments.paid,
             CallNoted: self._call_noted,
         }
+
+    def perform(self, kind: type[Record], work: Callable[[Any], Awaitable[None]]) -> None:
+        """Let a service outside the rooms carry out a kind of effect of its own."""
+        self._perform[kind] = work
 
     def serve(
         self,

@@ -25,6 +25,7 @@ from storage.audit import AuditTrail
 from storage.database import Database
 from storage.login_failures import LoginFailureStore
 from storage.sessions import SessionStore
+from storage.signing_keys import SigningKeyStore
 from storage.sms_codes import SmsCodeStore
 from storage.vault import Vault
 from tests.clock import ManualClock
@@ -91,6 +92,7 @@ class Hospital:
             passwords,
             self.vault,
             self.audit,
+            SigningKeyStore(database, self.vault),
             clock,
             terms_version="1",
         )

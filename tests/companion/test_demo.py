@@ -7,8 +7,10 @@ from datetime import date
 import pytest
 
 from care.policy import BookingPolicy
+from companion.catalogue import Catalogue
 from companion.demo import DemoParts, load_demo, read_data
 from companion.schedules import ScheduleService
+from storage.catalogue import Diagnoses, Drugs
 from storage.database import Database
 from storage.demo import DemoMarks
 from storage.schedules import Schedules
@@ -44,6 +46,7 @@ def parts(ward: Ward, database: Database) -> DemoParts:
         ward.departments,
         ward.hospitals,
         ScheduleService(Schedules(database), BookingPolicy()),
+        Catalogue(Drugs(database), Diagnoses(database)),
         DemoMarks(database),
     )
 

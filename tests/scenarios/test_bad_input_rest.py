@@ -19,6 +19,7 @@ import pytest
 import pytest_asyncio
 
 from tests.scenarios.people import HUATUO, OPERATOR, PATIENT
+from tests.scenarios.prescribing import text
 from tests.scenarios.spoiling import Fault, JsonObject, Schemas
 from tests.scenarios.wire import load_rooms, log_in
 from tests.server import ServerProcess
@@ -39,6 +40,7 @@ PUBLIC = {
 
 OWNED = {
     "/people/{id}", "/consultations/{id}", "/notices/{id}", "/bookings/{id}", "/schedules/{id}",
+    "/prescriptions/{id}",
 }  # fmt: skip
 NOBODYS = {
     "/operator/consultations/{id}", "/operator/accounts/{id}", "/operator/dead-letters/{id}",
@@ -370,12 +372,15 @@ async def test_what_belongs_to_others_is_forbidden(
     notices = await ward.ask("GET", "/notices", ward.tokens["patient"])
     (booked,) = await load_rooms(http, clocked.url, 1, "video")
     schedules = await ward.ask("GET", "/schedules", booked["doctor_token"])
+    written = text() | {"consultation": consultations.body["items"][0]["id"]}
+    prescription = await ward.ask("POST", "/prescriptions", ward.tokens["doctor"], json=written)
     ours = {
         "/notices/{id}": notices.body["items"][0]["id"],
         "/people/{id}": people.body["items"][0]["id"],
         "/consultations/{id}": consultations.body["items"][0]["id"],
         "/bookings/{id}": booked["consultation"],
         "/schedules/{id}": schedules.body["items"][0]["id"],
+        "/prescriptions/{id}": prescription.body["id"],
     }
     assert ours.keys() == OWNED
     for operation in ward.operations:

@@ -1,0 +1,82 @@
+"""The catalogue of drugs and diagnoses: found by a part of the name, loaded from CSV (X1)."""
+
+import csv
+from collections.abc import Iterable, Mapping
+from importlib.resources import files
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import ValidationError
+
+from care.catalogue import Diagnosis, Drug
+from care.errors import BadRequest
+from care.fields import refuse
+from care.record import Record
+from storage.catalogue import Diagnoses, Drugs
+
+SHIPPED = files("companion") / "catalogue"
+LISTS = frozenset({"ingredients", "routes", "interactions"})
+FOUND_MAX = 20
+
+Row = TypeVar("Row", bound=Record)
+
+
+class Catalogue:
+    def __init__(self, drugs: Drugs, diagnoses: Diagnoses) -> None:
+        self._drugs = drugs
+        self._diagnoses = diagnoses
+
+    async def drugs(self, text: str) -> list[Drug]:
+        """List drugs with the text in their name or in an ingredient's."""
+        return await self._drugs.search(text, FOUND_MAX)
+
+    async def diagnoses(self, text: str) -> list[Diagnosis]:
+        """List diagnoses with the text in their name, or at the beginning of their code."""
+        return await self._diagnoses.search(text, FOUND_MAX)
+
+    async def load(self, drugs: Path | None, diagnoses: Path | None) -> tuple[int, int]:
+        """Put in what the files hold, the shipped ones where none is named; give how many.
+
+        What is there by the same id or code is replaced, nothing is removed. Raises BadRequest
+        with the line that is wrong; then nothing has changed.
+        """
+        read_drugs = read(drugs or Path(str(SHIPPED / "drugs.csv")), Drug)
+        read_diagnoses = read(diagnoses or Path(str(SHIPPED / "diagnoses.csv")), Diagnosis)
+        await self._drugs.put(read_drugs)
+        await self._diagnoses.put(read_diagnoses)
+        return len(read_drugs), len(read_diagnoses)
+
+
+def read(path: Path, row: type[Row]) -> list[Row]:
+    """Read a catalogue's file. Raises BadRequest with the line that is wrong."""
+    try:
+        lines = path.read_text("utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError):
+        raise BadRequest.field(path.name, "无法读取，应为 UTF-8 编码的 CSV 文件") from None
+    kept = [(n, line) for n, line in enumerate(lines, 1) if line and not line.startswith("#")]
+    rows = csv.DictReader(line for _, line in kept)
+    numbers = [n for n, _ in kept[1:]]
+    return _checked(path.name, zip(numbers, rows, strict=False), row)
+
+
+def _checked(name: str, rows: Iterable[tuple[int, Mapping[str, str]]], row: type[Row]) -> list[Row]:
+    read: dict[str, Row] = {}
+    for number, cells in rows:
+        try:
+            made = row.model_validate(_values(cells))
+        except ValidationError as error:
+            raise BadRequest.field(f"{name}:{number}", str(refuse(error))) from None
+        key = next(iter(dict(made).values()))
+        if key in read:
+            raise BadRequest.field(f"{name}:{number}", f"{key} 重复")
+        read[key] = made
+    return list(read.values())
+
+
+def _values(cells: Mapping[str, str]) -> dict[str, object]:
+    """Part the lists; what is empty has its default."""
+    filled = {name: text.strip() for name, text in cells.items() if text and text.strip()}
+    return {
+        name: [part.strip() for part in text.split("|")] if name in LISTS else text
+        for name, text in filled.items()
+    }

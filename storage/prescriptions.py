@@ -1,0 +1,116 @@
+"""The prescriptions collection: one document a prescription, changed by its version (X1–X3)."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pymongo import ASCENDING, DESCENDING, IndexModel
+
+from care.accounts import Caller, Role
+from care.effects import Outgoing
+from care.prescriptions import Prescription, PrescriptionState
+from storage.database import Database, Document, Session
+from storage.outbox import Outbox
+
+INDEXES = [
+    # a request sent again
+    IndexModel([("request", ASCENDING)], unique=True),
+    # a doctor's list, newest first, whole or by state
+    IndexModel([("doctor.id", ASCENDING), ("_id", DESCENDING)]),
+    IndexModel([("doctor.id", ASCENDING), ("state", ASCENDING), ("_id", DESCENDING)]),
+    # a patient's: what was issued alone
+    IndexModel([("patient", ASCENDING), ("issued", ASCENDING), ("_id", DESCENDING)]),
+    # the pharmacists' queue, and everybody's by state
+    IndexModel([("state", ASCENDING), ("_id", DESCENDING)]),
+    # what a consultation led to
+    IndexModel([("consultation", ASCENDING), ("_id", DESCENDING)]),
+    # what a person took before
+    IndexModel([("person.id", ASCENDING), ("_id", DESCENDING)]),
+]
+
+
+class Prescriptions:
+    def __init__(self, database: Database, outbox: Outbox) -> None:
+        self._prescriptions = database["prescriptions"]
+        self._run = database.run
+        self._outbox = outbox
+
+    async def ensure_indexes(self) -> None:
+        await self._prescriptions.create_indexes(INDEXES)
+
+    async def create(self, p: Prescription) -> Prescription:
+        """Store a draft, or give the one an earlier try of the request stored."""
+        stored = await self._prescriptions.find_one_and_update(
+            {"request": p.request},
+            {"$setOnInsert": to_document(p)},
+            upsert=True,
+            return_document=True,
+        )
+        assert stored is not None, "an upsert always returns its document"  # noqa: S101 - for mypy
+        return from_document(stored)
+
+    async def replace(self, before: Prescription, after: Prescription, outgoing: Outgoing) -> bool:
+        """Store the change unless somebody else changed it first; say whether it was stored."""
+
+        async def work(session: Session) -> bool:
+            known = {"_id": before.id, "version": before.version}
+            result = await self._prescriptions.replace_one(
+                known, to_document(after), session=session
+            )
+            if result.matched_count:
+                await self._outbox.add(session, outgoing)
+            return result.matched_count == 1
+
+        return await self._run(work)
+
+    async def get(self, prescription_id: str) -> Prescription | None:
+        document = await self._prescriptions.find_one({"_id": prescription_id})
+        return from_document(document) if document else None
+
+    async def page(
+        self,
+        caller: Caller,
+        states: Sequence[PrescriptionState] | None,
+        consultation: str | None,
+        before: str | None,
+        limit: int,
+    ) -> list[Prescription]:
+        """List what the caller may see, newest first, older than the id `before`."""
+        query = _visible(caller)
+        if states is not None:
+            query["state"] = {"$in": [s.value for s in states if _shown(caller, s)]}
+        if consultation is not None:
+            query["consultation"] = consultation
+        if before:
+            query["_id"] = {"$lt": before}
+        found = self._prescriptions.find(query).sort("_id", DESCENDING).limit(limit)
+        return [from_document(document) async for document in found]
+
+    async def of_person(self, person_id: str, limit: int) -> list[Prescription]:
+        """List a person's, newest first."""
+        found = self._prescriptions.find({"person.id": person_id})
+        found = found.sort("_id", DESCENDING).limit(limit)
+        return [from_document(document) async for document in found]
+
+
+def _visible(caller: Caller) -> Document:
+    match caller.role:
+        case Role.PATIENT:
+            return {"patient": caller.user, "issued": True}
+        case Role.DOCTOR:
+            return {"doctor.id": caller.user}
+    seen = [s.value for s in PrescriptionState if _shown(caller, s)]
+    return {"state": {"$in": seen}}
+
+
+def _shown(caller: Caller, state: PrescriptionState) -> bool:
+    # a draft is its doctor's alone
+    return caller.role is Role.DOCTOR or state is not PrescriptionState.DRAFT
+
+
+def to_document(p: Prescription) -> Document:
+    return {"_id": p.id, "issued": p.issued, **p.model_dump(exclude={"id"})}
+
+
+def from_document(document: Mapping[str, Any]) -> Prescription:
+    fields = {k: v for k, v in document.items() if k not in {"_id", "issued"}}
+    return Prescription(id=document["_id"], **fields)

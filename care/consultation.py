@@ -17,6 +17,8 @@ from care.errors import Conflict, Forbidden
 from care.record import Record
 from care.rooms import Activity
 from care.slots import BookedSlot
+from care.transfer import DoctorCard, Transfer, TransferAction
+from care.transfer import move as move_transfer
 
 FREE_ORDER_LABEL = "免费咨询,无订单号"
 
@@ -52,6 +54,8 @@ class Action(StrEnum):
     REMIND = "remind"
     CALL = "call"
     CONNECT = "connect"
+    TRANSFER = "transfer"
+    REFUSE_TRANSFER = "refuse_transfer"
 
 
 class Because(StrEnum):
@@ -68,6 +72,7 @@ class Because(StrEnum):
     DECLINED = "declined_by_doctor"
     ENDED_BY_PATIENT = "ended_by_patient"
     ENDED_BY_DOCTOR = "ended_by_doctor"
+    TRANSFER_REFUSED = "transfer_refused"
 
 
 TABLE: Mapping[tuple[State, Action], State] = {
@@ -88,6 +93,9 @@ TABLE: Mapping[tuple[State, Action], State] = {
     (State.AWAITING_DOCTOR, Action.CONNECT): State.IN_PROGRESS,
     # begun in text, then called after all
     (State.IN_PROGRESS, Action.CONNECT): State.IN_PROGRESS,
+    # every step of a transfer but the patient's refusal: its own table is care/transfer.py
+    (State.IN_PROGRESS, Action.TRANSFER): State.IN_PROGRESS,
+    (State.IN_PROGRESS, Action.REFUSE_TRANSFER): State.REFUSED_TRANSFER,
     (State.AWAITING_PAYMENT, Action.WITHDRAW): State.CANCELLED,
     (State.AWAITING_DOCTOR, Action.WITHDRAW): State.CANCELLED,
     (State.IN_PROGRESS, Action.WITHDRAW): State.CANCELLED,
@@ -107,6 +115,9 @@ ACTORS: Mapping[Action, frozenset[Role]] = {
     Action.REMIND: frozenset(),
     Action.CALL: frozenset(),
     Action.CONNECT: frozenset(),
+    # who may is the transfer's own rule
+    Action.TRANSFER: frozenset(),
+    Action.REFUSE_TRANSFER: frozenset(),
 }
 
 _TIMES: Mapping[Action, str] = {
@@ -117,16 +128,6 @@ _TIMES: Mapping[Action, str] = {
     Action.CONNECT: "connected_at",
 }
 """Where a move's time is kept."""
-
-
-class DoctorCard(Record):
-    """The doctor as he was when the consultation was made."""
-
-    id: str
-    name: str
-    title: str
-    department: str
-    hospital: str
 
 
 class PersonSnapshot(Record):
@@ -189,6 +190,10 @@ class Consultation(Record):
     closed_reason: ClosedReason | None = None
     check_at: datetime | None = None
     """When the clock looks at it next: never later than its true deadline."""
+    transfers: tuple[Transfer, ...] = ()
+    """All of them (转诊), the last one may be live (T1)."""
+    former_doctors: tuple[str, ...] = ()
+    """Who handed it over; each reads what was written until then (T2)."""
     version: int = 1
 
     @property
@@ -201,12 +206,42 @@ class Consultation(Record):
         return self.price > 0 and self.waiting_since is not None
 
     @property
+    def doctors(self) -> frozenset[str]:
+        """Give every doctor who has it, had it, or was asked to take it."""
+        asked = (t.to_doctor.id for t in self.transfers)
+        return frozenset((self.doctor.id, *self.former_doctors, *asked))
+
+    @property
     def members(self) -> tuple[str, str]:
         return (self.patient, self.doctor.id)
 
-    def concerns(self, user: str) -> bool:
-        """Say whether the user is a member of its room: its patient, and its doctor once paid."""
+    @property
+    def transfer(self) -> Transfer | None:
+        """Give the live transfer."""
+        return self.transfers[-1] if self.transfers and self.transfers[-1].live else None
+
+    def has_member(self, user: str) -> bool:
+        """Say whether the user takes part: its patient, and its doctor once paid."""
         return user == self.patient or (user == self.doctor.id and self.waiting_since is not None)
+
+    def concerns(self, user: str) -> bool:
+        """Say whether the user may read it: its members, who had it, and who is asked to take it.
+
+        A former doctor reads no further than `handover_of` says.
+        """
+        asked = self.transfer is not None and self.transfer.confirmed_at is not None
+        return (
+            self.has_member(user)
+            or user in self.former_doctors
+            or (asked and self.transfers[-1].to_doctor.id == user)
+        )
+
+    def handover_of(self, user: str) -> int | None:
+        """Give the version with which a former doctor handed it over; None for all others."""
+        if user not in self.former_doctors:
+            return None
+        given = [t for t in self.transfers if t.handed_over and t.from_doctor.id == user]
+        return given[-1].version
 
     def allows(self, caller: Caller) -> bool:
         """Say whether the caller may see it: its members, and staff."""
@@ -265,6 +300,9 @@ def move(
         changes["accepted_at"] = now
     if state not in OPEN:
         changes |= {"ended_at": now, "closed_reason": closing}
+        if live := consultation.transfer:
+            over = move_transfer(live, TransferAction.CANCEL, now)
+            changes["transfers"] = (*consultation.transfers[:-1], over)
     return consultation.changed(**changes)
 
 

@@ -28,7 +28,8 @@ def deadline(
     if c.state is State.AWAITING_DOCTOR and c.waiting_since:
         return _in(c.waiting_since, policy.acceptance_seconds, Because.NOT_ACCEPTED)
     if c.state is State.IN_PROGRESS and c.accepted_at:
-        return min(_clocks(c, c.accepted_at, activity, policy), key=lambda d: d.at)
+        clocks = _clocks(c, c.accepted_at, activity, policy)
+        return min(clocks, key=lambda d: d.at, default=None)
     return None
 
 
@@ -45,12 +46,16 @@ def _clocks(
     c: Consultation, accepted_at: datetime, activity: Activity, policy: ConsultationPolicy
 ) -> list[Deadline]:
     """List the clocks that run while it is in progress."""
+    begun = max([accepted_at, *(t.ended_at for t in c.transfers if t.ended_at)])
+    if c.transfer:
+        # who is asked has his own clock; the talk's begins again with the answer
+        clocks = []
     # who was called has been heard
-    if activity.doctor_replied or c.connected_at:
-        since = max(filter(None, [accepted_at, c.connected_at, activity.last_at]))
+    elif activity.last_doctor == c.doctor.id or c.connected_at:
+        since = max(filter(None, [begun, c.connected_at, activity.last_at]))
         clocks = [_in(since, policy.idle_seconds, Because.IDLE)]
     else:
-        clocks = [_in(accepted_at, policy.reply_seconds, Because.NO_REPLY)]
+        clocks = [_in(begun, policy.reply_seconds, Because.NO_REPLY)]
     minutes = getattr(policy, c.mode.value).max_minutes
     if minutes is not None:
         clocks.append(_in(accepted_at, minutes * MINUTE, Because.TIME_UP))

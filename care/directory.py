@@ -7,6 +7,7 @@ from pydantic import Field, NonNegativeInt
 
 from care.consultation import Mode
 from care.record import Record
+from care.transfer import DoctorCard
 
 POSITIVE_STARS = 4
 NO_BIO = "暂无简介"
@@ -63,6 +64,16 @@ class Doctor(Record):
     positive_count: int = Field(default=0, ge=0)
     review_count: int = Field(default=0, ge=0)
     online_until: datetime | None = None
+
+    @property
+    def card(self) -> DoctorCard:
+        return DoctorCard(
+            id=self.id,
+            name=self.name,
+            title=self.title.value,
+            department=self.department,
+            hospital=self.hospital,
+        )
 
     @property
     def rating(self) -> int | None:

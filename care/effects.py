@@ -15,6 +15,8 @@ from care.notices import Deliver, Notify
 from care.policy import ConsultationPolicy
 from care.record import Record
 from care.rooms import Kind
+from care.transfer import TransferState
+from care.transfer_effects import card_of, line_of, told_of_transfer
 from care.wording import case_card, started, tips
 
 
@@ -69,6 +71,14 @@ class CallNoted(Record):
     connected: bool
 
 
+class TransferUpdated(Record):
+    """Tell those whom it concerns that the transfer changed."""
+
+    type: Literal["transfer_updated"] = "transfer_updated"
+    consultation: str
+    transfer: str
+
+
 class PrescriptionUpdated(Record):
     """Tell those who may see the prescription that it changed."""
 
@@ -85,6 +95,7 @@ Effect = Annotated[
     | Settle
     | Paid
     | CallNoted
+    | TransferUpdated
     | PrescriptionUpdated,
     Field(discriminator="type"),
 ]
@@ -116,12 +127,18 @@ def caused_by(
     """List what a move causes; `action` is None for the creation."""
     c = consultation
     effects: list[Effect] = [*_lines(c, policy)] if _entered(action, c) else []
+    if action is Action.TRANSFER:
+        effects += _transfer_lines(c, policy)
     if not c.open and c.price:
         effects.append(Settle(consultation=c.id, refund=refundable(c)))
     effects.append(Updated(consultation=c.id, doctor=c.waiting_since is not None))
     if _moves_queue(action, c):
         effects.append(QueueMoved(doctor=c.doctor.id))
     effects += told_of(action, c)
+    if action in {Action.TRANSFER, Action.REFUSE_TRANSFER} or _cancelled_now(c):
+        transfer = c.transfers[-1]
+        effects.append(TransferUpdated(consultation=c.id, transfer=transfer.id))
+        effects += told_of_transfer(c, transfer)
     return Outgoing(id=f"consultation:{c.id}:{c.version:06d}", effects=tuple(effects))
 
 
@@ -135,7 +152,21 @@ def _entered(action: Action | None, c: Consultation) -> bool:
     """Say whether the move brought it into another state."""
     if action is Action.CONNECT:
         return c.accepted_at == c.connected_at
-    return action not in {Action.REMIND, Action.CALL}
+    return action not in {Action.REMIND, Action.CALL, Action.TRANSFER}
+
+
+def _cancelled_now(c: Consultation) -> bool:
+    """Say whether its closing ended a live transfer along."""
+    return not c.open and any(t.state is TransferState.CANCELLED for t in c.transfers[-1:])
+
+
+def _transfer_lines(c: Consultation, policy: ConsultationPolicy) -> list[Line]:
+    """Write the step just made; with the new doctor goes the fence that lets the old one out."""
+    transfer = c.transfers[-1]
+    text = _line(c, "transfer", Kind.SYSTEM, line_of(c, transfer, policy), c.members)
+    if transfer.state is TransferState.PROPOSED:
+        return [_line(c, "transfer_card", Kind.CARD, card_of(c, transfer), c.members), text]
+    return [text]
 
 
 def _lines(c: Consultation, policy: ConsultationPolicy) -> list[Line]:

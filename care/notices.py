@@ -86,6 +86,7 @@ class Template(Record):
 
 
 _BOOKING = {"thing1": "service", "name2": "doctor", "time3": "begins_at", "thing4": "note"}
+_TRANSFER = {"thing1": "service", "name2": "doctor", "time3": "at", "thing4": "note"}
 
 TEMPLATES: Mapping[str, Template] = {
     "consultation_started": Template(
@@ -133,6 +134,13 @@ TEMPLATES: Mapping[str, Template] = {
     "booking_dropped": Template(title="预约已取消"),
     "booking_missed": Template(title="预约未完成"),
     "missed_call": Template(title="未接来电"),
+    "transfer_proposed": Template(title="转诊确认提醒", fields=_TRANSFER, urgent=True),
+    "transfer_accepted": Template(title="转诊成功通知", fields=_TRANSFER, urgent=True),
+    "transfer_failed": Template(title="转诊未成功通知", fields=_TRANSFER),
+    "transfer_waiting": Template(title="新的转诊患者"),
+    "transfer_refused": Template(title="患者拒绝转诊"),
+    "transfer_taken": Template(title="转诊已被接诊"),
+    "transfer_returned": Template(title="转诊未成功"),
     "prescription_submitted": Template(title="新的待审处方"),
     "prescription_approved": Template(
         title="处方审核通过通知",

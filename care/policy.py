@@ -44,6 +44,7 @@ class ConsultationPolicy(Section):
     reply_seconds: PositiveInt = 24 * 3600
     idle_seconds: PositiveInt = 24 * 3600
     follow_up_hours: PositiveInt = 24
+    transfer_seconds: PositiveInt = 24 * 3600
     text: ModePolicy = ModePolicy()
     voice: ModePolicy = ModePolicy()
     video: ModePolicy = ModePolicy()

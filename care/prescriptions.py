@@ -13,13 +13,14 @@ from pydantic import Field
 
 from care.accounts import STAFF, Caller, Role
 from care.catalogue import Diagnosis
-from care.consultation import Consultation, DoctorCard, PersonSnapshot, State
+from care.consultation import Consultation, PersonSnapshot, State
 from care.deadlines import follow_up_until
 from care.errors import Conflict, Forbidden
 from care.policy import ConsultationPolicy
 from care.prescribing import Content, Item, Wanted, Warned
 from care.record import Record, wire_time
 from care.rooms import CANONICAL
+from care.transfer import DoctorCard
 
 
 class PrescriptionState(StrEnum):

@@ -174,9 +174,10 @@ def find_break(head: Head, message: Message) -> Break | None:
 
 @dataclass(frozen=True, slots=True)
 class Activity:
-    """What a log tells of a consultation: who spoke last and when, whether the doctor did."""
+    """What a log tells of a consultation: who spoke last, and when."""
 
     last_seq: int = 0
     last_at: datetime | None = None
     last_role: str | None = None
-    doctor_replied: bool = False
+    last_doctor: str | None = None
+    """The doctor who spoke last."""

@@ -20,6 +20,7 @@ _CLOSED: Mapping[Because, str] = {
     Because.DECLINED: "当前问诊被医生手动退诊",
     Because.ENDED_BY_PATIENT: "患者结束了问诊",
     Because.ENDED_BY_DOCTOR: "医生结束了问诊",
+    Because.TRANSFER_REFUSED: "患者拒绝转诊，问诊订单关闭{refund}",
 }
 
 _REFUND = "，问诊费用将原路退回"
@@ -35,14 +36,14 @@ _STARTED = "问诊已开始，本次问诊有效期为{idle}"
 
 def _spans(policy: ConsultationPolicy) -> dict[str, str]:
     return {
-        "payment": _span(policy.payment_seconds),
-        "acceptance": _span(policy.acceptance_seconds),
-        "reply": _span(policy.reply_seconds),
-        "idle": _span(policy.idle_seconds),
+        "payment": span(policy.payment_seconds),
+        "acceptance": span(policy.acceptance_seconds),
+        "reply": span(policy.reply_seconds),
+        "idle": span(policy.idle_seconds),
     }
 
 
-def _span(seconds: int) -> str:
+def span(seconds: int) -> str:
     """Name a span in the largest unit that says it exactly."""
     if seconds % HOUR == 0:
         return f"{seconds // HOUR}小时"
@@ -59,7 +60,7 @@ def tips(slot: BookedSlot | None, policy: ConsultationPolicy) -> str:
     spans = _spans(policy)
     if slot is None:
         return _TIPS.format(first=_TEXT_FIRST.format(**spans), **spans)
-    notice = _span(int((slot.starts_at - slot.notice_at).total_seconds()))
+    notice = span(int((slot.starts_at - slot.notice_at).total_seconds()))
     return _TIPS.format(first=_BOOKED_FIRST.format(notice=notice), **spans)
 
 

@@ -29,6 +29,7 @@ from companion.rest.payments import NotificationRoutes, SandboxPaymentRoutes
 from companion.rest.prescriptions import PrescriptionRoutes
 from companion.rest.reconciliation import ReconciliationRoutes
 from companion.rest.schedules import ScheduleRoutes
+from companion.rest.transfers import TransferRoutes
 from companion.signing import Signing
 from companion.wechat_pay.provider import WechatPay
 from realtime import health, load, virtual
@@ -46,6 +47,7 @@ from realtime.gateway.metrics import Metrics
 from realtime.gateway.redis_bus import RedisBus
 from realtime.gateway.server import Gateway
 from realtime.gateway.sessions import SessionGuard
+from realtime.gateway.transfer_commands import TransferCommands
 from realtime.lifecycle import (
     Background,
     Step,
@@ -167,6 +169,7 @@ class Hub:
             *Commands(
                 core.rooms, core.messages, core.consultations, self.connections, self.guard
             ).table(),
+            *TransferCommands(core.transfers).table(),
             *core.calling.commands.table(),
         ]
         self.connections.watch(metrics)
@@ -190,6 +193,7 @@ class Hub:
             *ReconciliationRoutes(self.reconciliation).routes(),
             *NoticeRoutes(core.notices).routes(),
             *CallRoutes(self.call_pages).routes(),
+            *TransferRoutes(core.transfers).routes(),
             *PrescriptionRoutes(
                 self.prescriptions, self.companion.catalogue, self.clock, zone
             ).routes(),

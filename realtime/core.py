@@ -4,6 +4,7 @@ from zoneinfo import ZoneInfo
 
 from prometheus_client import CollectorRegistry
 
+from care.effects import TransferUpdated
 from care.errors import CareError, Closed, Forbidden
 from care.policy import Policy
 from care.ports import AttachmentClaims, Clock, FileUrls
@@ -22,6 +23,7 @@ from realtime.rooms.notices import NoticeService, Outside
 from realtime.rooms.payments import PaymentService
 from realtime.rooms.presence import PresenceService
 from realtime.rooms.rooms import RoomService
+from realtime.rooms.transfers import TransferService
 from realtime.rooms.views import MessageViews
 from realtime.stores import Stores
 from storage.log import MessageLog
@@ -99,6 +101,10 @@ class Core:
         )
         self.carrier.serve(self.consultations, self.rooms.announce)
         payments.serve(self.consultations, self.carrier)
+        self.transfers = TransferService(
+            kept, stores.doctors, self.consultations, fanout, clock, policy.consultations
+        )
+        self.carrier.perform(TransferUpdated, self.transfers.updated)
         self.messages = MessageService(
             self.rooms, kept, self.log, stores.messages, stores.read_marks, claims, views,
             delivery, fanout, clock, policy.messages,

@@ -11,9 +11,10 @@ from pymongo.errors import DuplicateKeyError
 from care.accounts import Caller, Role
 from care.attachments import FileKind
 from care.bookings import spends_cancellation, took_slot
-from care.consultation import OPEN, Because, Consultation, Search, State
+from care.consultation import OPEN, Because, Consultation, Mode, Search, State
 from care.effects import Outgoing
 from care.errors import Conflict
+from care.transfer import Transfer, TransferState
 from storage.cancellations import Cancellations
 from storage.database import Database, Document, Session
 from storage.doctors import Doctors
@@ -26,6 +27,8 @@ _OPEN = sorted(OPEN)
 
 BOOKING_AT_ONCE = 8
 """Of one process: a rush for one slot must not wait for itself in the pool of connections."""
+
+_TRANSFERRED = {"transfers.id": {"$exists": True}}
 
 INDEXES = [
     # C14: one open consultation between a patient, a doctor and a mode, whoever asks at once
@@ -50,6 +53,10 @@ INDEXES = [
     IndexModel([("order_no", ASCENDING)]),
     IndexModel([("created_at", DESCENDING)]),
     IndexModel([("state", ASCENDING), ("_id", DESCENDING)]),
+    # an answer to a transfer, and the lists of those it concerns (T1, T2)
+    IndexModel([("transfers.id", ASCENDING)], partialFilterExpression=_TRANSFERRED),
+    IndexModel([("transfers.to_doctor.id", ASCENDING)], partialFilterExpression=_TRANSFERRED),
+    IndexModel([("transfers.from_doctor.id", ASCENDING)], partialFilterExpression=_TRANSFERRED),
     # P4: is this person in an open consultation
     IndexModel([("person.id", ASCENDING)], partialFilterExpression={"open": True}),
 ]
@@ -143,7 +150,11 @@ class Consultations:
                 await self._close(session, before, after)
             return bool(result.matched_count)
 
-        return await self._run(work)
+        try:
+            return await self._run(work)
+        except DuplicateKeyError as error:
+            # a transfer's new doctor has one open with the patient already (C14)
+            raise Conflict("患者与该医生已有进行中的问诊") from error
 
     async def _close(self, session: Session, before: Consultation, after: Consultation) -> None:
         """Store what the end means elsewhere. Raises Conflict for one cancellation too many."""
@@ -170,6 +181,40 @@ class Consultations:
 
     async def of_room(self, room: str) -> Consultation | None:
         return await self._one({"room": room})
+
+    async def of_transfer(self, transfer_id: str) -> Consultation | None:
+        return await self._one({"transfers.id": transfer_id})
+
+    async def open_between(self, patient: str, doctor: str, mode: Mode) -> bool:
+        """Say whether one is open between them in this mode (C14)."""
+        pair = {"patient": patient, "doctor.id": doctor, "mode": mode.value, "open": True}
+        return await self._consultations.find_one(pair, {"_id": 1}) is not None
+
+    async def transfers(
+        self, user: str, states: list[TransferState] | None, before: str | None, limit: int
+    ) -> list[tuple[str, Transfer]]:
+        """List the transfers that concern a user with their consultations', newest first."""
+        wanted: Document = {}
+        if states is not None:
+            wanted["transfers.state"] = {"$in": [state.value for state in states]}
+        if before:
+            wanted["transfers.id"] = {"$lt": before}
+        steps: list[Document] = [
+            *_transfers_of(user),
+            {"$match": wanted},
+            {"$sort": {"transfers.id": DESCENDING}},
+            {"$limit": limit},
+        ]
+        found = await self._consultations.aggregate(steps)
+        return [(d["_id"], Transfer(**d["transfers"])) async for d in found]
+
+    async def count_transfers(self, user: str) -> dict[str, int]:
+        """Count the transfers that concern a user by state."""
+        steps: list[Document] = [
+            *_transfers_of(user),
+            {"$group": {"_id": "$transfers.state", "n": {"$sum": 1}}},
+        ]
+        return {d["_id"]: d["n"] async for d in await self._consultations.aggregate(steps)}
 
     async def _one(self, query: Document) -> Consultation | None:
         document = await self._consultations.find_one(query)
@@ -300,3 +345,16 @@ def _party(caller: Caller) -> Document:
     if caller.role is Role.DOCTOR:
         return {"doctor.id": caller.user, "waiting_since": {"$ne": None}}
     return {"patient": caller.user}
+
+
+def _transfers_of(user: str) -> list[Document]:
+    """Select those of a user, one a document; the new doctor's begin when the patient agreed."""
+    given, taken = {"transfers.from_doctor.id": user}, {"transfers.to_doctor.id": user}
+    own: Document = {"patient": user}
+    asked = taken | {"transfers.confirmed_at": {"$ne": None}}
+    return [
+        {"$match": _TRANSFERRED | {"$or": [own, given, taken]}},
+        {"$project": {"patient": 1, "transfers": 1}},
+        {"$unwind": "$transfers"},
+        {"$match": {"$or": [own, given, asked]}},
+    ]

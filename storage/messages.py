@@ -126,7 +126,7 @@ class Messages:
         return heads
 
     async def activity(self, rooms: Some[str]) -> dict[str, Activity]:
-        """Read who spoke last in these rooms, when, and whether the doctor ever did."""
+        """Read who spoke last in these rooms, when, and which doctor did."""
         spoken = {"kind": {"$in": _MEMBER_KINDS}}
         answered = spoken | {"sender.role": "doctor"}
         found = {}
@@ -134,7 +134,7 @@ class Messages:
             rooms,
             _newest("last", project={"seq": 1}),
             _newest("spoke", match=spoken, project={"at": 1, "sender.role": 1}),
-            _newest("doctor", match=answered, project={"_id": 1}),
+            _newest("doctor", match=answered, project={"sender.id": 1}),
         )
         async for row in cursor:
             spoke = row["spoke"][0] if row["spoke"] else None
@@ -142,7 +142,7 @@ class Messages:
                 last_seq=row["last"][0]["seq"] if row["last"] else 0,
                 last_at=spoke["at"] if spoke else None,
                 last_role=spoke["sender"]["role"] if spoke else None,
-                doctor_replied=bool(row["doctor"]),
+                last_doctor=row["doctor"][0]["sender"]["id"] if row["doctor"] else None,
             )
         return found
 
@@ -159,6 +159,12 @@ class Messages:
         ]
         found = self._messages.find({"$or": either}).sort("seq", ASCENDING)
         return [from_document(d) async for d in found]
+
+    async def fence_seq(self, room: str, version: int) -> int | None:
+        """Tell which line began the record's state of this version, if one did yet."""
+        query = {"room": room, "fence.version": version}
+        found = await self._messages.find_one(query, {"seq": 1}, sort=[("seq", ASCENDING)])
+        return found["seq"] if found else None
 
     async def one(self, room: str, seq: int) -> Message | None:
         document = await self._messages.find_one({"room": room, "seq": seq})

@@ -10,14 +10,13 @@ from pydantic import Field
 from care.accounts import Role
 from care.bookings import BookingState, booking_state
 from care.consultation import Consultation
-from care.errors import BadRequest
 from care.ports import Clock
 from care.record import wire_time
 from care.schedules import label
 from companion.bookings import BookingService
 from companion.rest.consultations import PATIENT, Id, NewConsultation
 from companion.rest.kernel import Call, Route
-from companion.rest.paging import PageQuery
+from companion.rest.paging import PageQuery, several
 from realtime.rooms.requests import Form, RequestService
 from realtime.rooms.views import slot_view
 
@@ -62,7 +61,7 @@ class BookingRoutes:
 
     async def list(self, call: Call) -> Any:
         query: Listing = call.query
-        states = _states(query.state)
+        states = several(query.state, BookingState)
         found = await self._bookings.page(call.caller, states, query.cursor, query.limit + 1)
         shown = found[: query.limit]
         cursor = shown[-1].id if len(found) > query.limit else None
@@ -110,12 +109,3 @@ def spoken_times(starts_at: datetime, ends_at: datetime, zone: ZoneInfo) -> dict
         "ends": f"{ends:%H:%M}",
         "label": label(begins),
     }
-
-
-def _states(names: str | None) -> "list[BookingState] | None":
-    if names is None:
-        return None
-    try:
-        return [BookingState(name) for name in names.split(",")]
-    except ValueError:
-        raise BadRequest.field("state", f"应为 {', '.join(BookingState)} 之一") from None

@@ -7,10 +7,9 @@ from pydantic import Field, StringConstraints
 
 from care.accounts import STAFF, Role
 from care.consultation import Mode, State
-from care.errors import BadRequest
 from care.ports import Audit, Clock
 from companion.rest.kernel import Body, Call, Route
-from companion.rest.paging import PageQuery
+from companion.rest.paging import PageQuery, several
 from realtime.rooms.consultations import ConsultationService
 from realtime.rooms.requests import Form, RequestService
 
@@ -79,7 +78,7 @@ class ConsultationRoutes:
         return await self._consultations.show(made, call.caller.user)
 
     async def list(self, call: Call) -> Any:
-        states = _states(call.query.state)
+        states = several(call.query.state, State)
         views, cursor, counts = await self._consultations.page(
             call.caller, states, call.query.cursor, call.query.limit
         )
@@ -113,12 +112,3 @@ class ConsultationRoutes:
     async def pay(self, call: Call) -> Any:
         payment, params = await self._consultations.pay(call.path["id"], call.caller)
         return {"payment": payment.to_wire(), "params": dict(params)}
-
-
-def _states(names: str | None) -> "list[State] | None":
-    if names is None:
-        return None
-    try:
-        return [State(name) for name in names.split(",")]
-    except ValueError:
-        raise BadRequest.field("state", f"应为 {', '.join(State)} 之一") from None

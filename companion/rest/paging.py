@@ -3,6 +3,7 @@
 import base64
 import binascii
 from collections.abc import Sequence
+from enum import StrEnum
 from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -41,6 +42,7 @@ class Position(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
+Name = TypeVar("Name", bound=StrEnum)
 PositionT = TypeVar("PositionT", bound=Position)
 
 
@@ -58,6 +60,16 @@ def read_cursor(model: type[PositionT], cursor: str | None) -> PositionT | None:
         return model.model_validate_json(raw)
     except (binascii.Error, ValueError):
         raise BadRequest.field("cursor", "无效的翻页位置") from None
+
+
+def several(names: str | None, kind: type[Name]) -> list[Name] | None:
+    """Read a filter's one name, or several with commas; None is any. Raises BadRequest."""
+    if names is None:
+        return None
+    try:
+        return [kind(name) for name in names.split(",")]
+    except ValueError:
+        raise BadRequest.field("state", f"应为 {', '.join(kind)} 之一") from None
 
 
 def page(items: Sequence[Any], following: Position | None = None) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field, StringConstraints
 
 from care.accounts import Role
 from care.catalogue import Control, Diagnosis, Drug, Frequency
-from care.errors import BadRequest, Forbidden
+from care.errors import Forbidden
 from care.ports import Clock
 from care.prescribing import Caution, Content, Wanted
 from care.prescriptions import Prescription, PrescriptionState
@@ -20,7 +20,7 @@ from companion.prescription_pdf import write_pdf
 from companion.prescriptions import PrescriptionService, Proof
 from companion.rest.consultations import Id
 from companion.rest.kernel import Body, Call, Route
-from companion.rest.paging import Listed, PageQuery, Query
+from companion.rest.paging import Listed, PageQuery, Query, several
 
 DOCTOR = frozenset({Role.DOCTOR})
 PHARMACIST = frozenset({Role.PHARMACIST})
@@ -222,7 +222,11 @@ class PrescriptionRoutes:
     async def list(self, call: Call) -> Any:
         query: Listing = call.query
         found = await self._prescriptions.page(
-            call.caller, _states(query.state), query.consultation, query.cursor, query.limit + 1
+            call.caller,
+            several(query.state, PrescriptionState),
+            query.consultation,
+            query.cursor,
+            query.limit + 1,
         )
         shown = found[: query.limit]
         cursor = shown[-1].id if len(found) > query.limit else None
@@ -301,12 +305,3 @@ def _proof(proof: Proof | None) -> ProofView | None:
         text=proof.text,
         valid=proof.valid,
     )
-
-
-def _states(names: str | None) -> "list[PrescriptionState] | None":
-    if names is None:
-        return None
-    try:
-        return [PrescriptionState(name) for name in names.split(",")]
-    except ValueError:
-        raise BadRequest.field("state", f"应为 {', '.join(PrescriptionState)} 之一") from None

@@ -146,7 +146,7 @@ class Commands:
         return await self._rooms.join(asked.room, at.caller, asked.after_seq)
 
     async def leave(self, at: Connection, asked: p.InRoom) -> Mapping[str, Any]:
-        await self._rooms.enter(asked.room, at.caller)
+        await self._rooms.look_into(asked.room, at.caller)
         at.left.add(asked.room)
         return {}
 

@@ -10,6 +10,7 @@ EVENTS = [
     ServerEvent("room:updated", "The room's new snapshot"),
     ServerEvent("presence:changed", "Somebody of an open consultation: `user`, `online`"),
     ServerEvent("consultation:updated", "The consultation, after any change of it or its queue"),
+    ServerEvent("transfer:updated", "A transfer (转诊) of one's own, after any change of it (T1)"),
     ServerEvent("prescription:updated", "The prescription, after any change of it (X2)"),
     ServerEvent("call:incoming", "Somebody calls: `call`, `text` (V1)"),
     ServerEvent("call:updated", "The call as its party sees it, after any change: `call`"),

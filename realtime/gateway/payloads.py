@@ -77,3 +77,13 @@ class OneConsultation(Payload):
 class DeclineConsultation(Payload):
     consultation: Id
     reason: Annotated[str, StringConstraints(min_length=1, max_length=200)]
+
+
+class ProposeTransfer(Payload):
+    consultation: Id
+    to_doctor: Id
+    reason: Annotated[str, StringConstraints(min_length=1, max_length=200, strip_whitespace=True)]
+
+
+class OneTransfer(Payload):
+    transfer: Id

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any, Protocol
 
+from care import transferring
 from care.accounts import Caller, Role
 from care.bookings import missed_by, refuse_untimely, reminder_at
 from care.consultation import (
@@ -102,10 +103,10 @@ class ConsultationService:
             permit(c, Action.DECLINE, caller)
             if c.state not in {State.AWAITING_PAYMENT, State.AWAITING_DOCTOR}:
                 return c
-            closing = self._closing(c, Because.DECLINED, caller.role, reason)
+            closing = self.closing(c, Because.DECLINED, caller.role, reason)
             return move(c, Action.DECLINE, self._clock.now(), closing)
 
-        return await self._change(consultation_id, Action.DECLINE, step)
+        return await self.change(consultation_id, Action.DECLINE, step)
 
     async def end(self, consultation_id: str, caller: Caller) -> Consultation:
         because = _ENDED_BY.get(caller.role, Because.ENDED_BY_PATIENT)
@@ -134,20 +135,20 @@ class ConsultationService:
         def step(c: Consultation) -> Consultation:
             permit(c, action, caller)
             refuse_untimely(c, action, caller, self._clock.now())
-            closing = self._closing(c, because, caller.role, detail)
+            closing = self.closing(c, because, caller.role, detail)
             return move(c, action, self._clock.now(), closing)
 
         await self.find(consultation_id, caller)
-        return await self._change(consultation_id, action, step)
+        return await self.change(consultation_id, action, step)
 
     async def paid(self, consultation_id: str) -> Consultation:
         """Let the payment move it. Raises Conflict when its time was up, or it closed, before."""
 
         def step(c: Consultation) -> Consultation:
-            closing = self._closing(c, Because.UNPAID, "payment")
+            closing = self.closing(c, Because.UNPAID, "payment")
             return move(c, Action.PAID, self._clock.now(), closing)
 
-        return await self._change(consultation_id, Action.PAID, step)
+        return await self.change(consultation_id, Action.PAID, step)
 
     async def note_called(self, consultation_id: str) -> None:
         """Note that the doctor of a booked one called, once (B6)."""
@@ -166,19 +167,23 @@ class ConsultationService:
             possible = wanted(c) and (c.state, action) in TABLE
             return move(c, action, self._clock.now()) if possible else c
 
-        await self._change(consultation_id, action, step)
+        await self.change(consultation_id, action, step)
 
     async def run_out(self, consultation: Consultation) -> bool:
         """Close it if its time is up, else remind or look again in time; say whether it closed."""
         c = consultation
         activity = await self._activity(c)
         now = self._clock.now()
+        lapsed = transferring.run_out(c, now)
+        if lapsed is not c:
+            await self._store_change(c, lapsed, Action.TRANSFER, activity)
+            return False
         due = deadline(c, activity, self._policy)
         if due is None or due.at > now:
             await self._remind_or_postpone(c, activity, now)
             return False
         missed = missed_by(c) if due.because is Because.NO_SHOW else None
-        closing = self._closing(c, due.because, "deadline").changed(at=due.at, missed_by=missed)
+        closing = self.closing(c, due.because, "deadline").changed(at=due.at, missed_by=missed)
         after = move(c, Action.RUN_OUT, due.at, closing)
         return await self._store_change(c, after, Action.RUN_OUT, activity)
 
@@ -194,9 +199,10 @@ class ConsultationService:
         elif (next_look := self._scheduled(c, activity).check_at) is not None:
             await self._store.postpone(c, next_look)
 
-    async def _change(
+    async def change(
         self, consultation_id: str, action: Action, step: Callable[[Consultation], Consultation]
     ) -> Consultation:
+        """Change a consultation as it is now. Raises Forbidden, Conflict when too late."""
         for _ in range(ATTEMPTS):
             before = await self._store.get(consultation_id)
             if before is None:
@@ -225,12 +231,18 @@ class ConsultationService:
 
     def _scheduled(self, consultation: Consultation, activity: Activity) -> Consultation:
         due = deadline(consultation, activity, self._policy)
-        looks = [due.at if due else None, reminder_at(consultation)]
+        asked = consultation.transfer
+        looks = [
+            due.at if due else None,
+            reminder_at(consultation),
+            asked.expires_at if asked else None,
+        ]
         return consultation.changed(check_at=min(filter(None, looks), default=None))
 
-    def _closing(
+    def closing(
         self, c: Consultation, because: Because, by: str, detail: str | None = None
     ) -> ClosedReason:
+        """Say why it closes, if it does now."""
         return ClosedReason(
             by=by,
             because=because,
@@ -262,7 +274,7 @@ class ConsultationService:
         """Show consultations with their clocks, whose turn it is, and the place in the queue."""
         activity = await self._log.activity([c.room for c in found]) if found else {}
         # what a patient paid, and whether it went back, is not the doctor's business
-        paid_for = [c.id for c in found if c.price and viewer != c.doctor.id]
+        paid_for = [c.id for c in found if c.price and viewer not in c.doctors]
         payments = await self._payments.of_all(paid_for) if paid_for else {}
         views = []
         for c in found:

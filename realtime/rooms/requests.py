@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 from care.accounts import Caller
 from care.bookings import booked
-from care.consultation import Consultation, DoctorCard, Mode, PersonSnapshot, State, order_number
+from care.consultation import Consultation, Mode, PersonSnapshot, State, order_number
 from care.directory import Doctor
 from care.errors import BadRequest, Conflict
 from care.masking import mask_id_card, mask_phone
@@ -18,6 +18,7 @@ from care.ports import Clock
 from care.record import new_id
 from care.schedules import Timetable, bookable_days
 from care.slots import BookedSlot
+from care.transfer import DoctorCard
 from realtime.rooms.consultations import ConsultationService
 
 
@@ -133,14 +134,7 @@ class RequestService:
         price = doctor.prices.of(form.mode)
         if price is None:
             raise Conflict("该医生未开通此问诊方式")
-        card = DoctorCard(
-            id=doctor.id,
-            name=doctor.name,
-            title=doctor.title.value,
-            department=doctor.department,
-            hospital=doctor.hospital,
-        )
-        return card, price
+        return doctor.card, price
 
     async def _slot(self, form: Form, now: datetime) -> BookedSlot | None:
         """Find the slot that voice and video need. Raises BadRequest, Conflict."""

@@ -37,14 +37,30 @@ class RoomService:
 
     async def enter(self, room: str, caller: Caller) -> Consultation:
         """Give the room's record to a member. Raises Forbidden to everyone else."""
+        consultation = await self.look_into(room, caller)
+        if not consultation.has_member(caller.user):
+            raise Forbidden
+        return consultation
+
+    async def look_into(self, room: str, caller: Caller) -> Consultation:
+        """Give the room's record to who may read it: also who had it, or is asked to take it.
+
+        Raises Forbidden to everyone else.
+        """
         consultation = await self._store.of_room(room)
         if consultation is None or not consultation.concerns(caller.user):
             raise Forbidden
         return consultation
 
+    async def _end_for(self, c: Consultation, user: str) -> int | None:
+        """Tell the last seq a former doctor may read, the line that let him out excluded (T2)."""
+        version = c.handover_of(user)
+        seq = None if version is None else await self._log.fence_seq(c.room, version)
+        return None if seq is None else seq - 1
+
     async def join(self, room: str, caller: Caller, after_seq: int | None) -> dict[str, Any]:
         """Give the snapshot, and what was missed since `after_seq`, or else the newest page."""
-        consultation = await self.enter(room, caller)
+        consultation = await self.look_into(room, caller)
         if after_seq is None:
             page = await self.history(room, caller, None, None)
         else:
@@ -55,16 +71,20 @@ class RoomService:
         self, room: str, caller: Caller, after_seq: int, limit: int | None
     ) -> dict[str, Any]:
         """Give exactly what follows `after_seq`, oldest first."""
-        await self.enter(room, caller)
+        end = await self._end_for(await self.look_into(room, caller), caller.user)
         size = limit or self._policy.messages.page_max
         found = await self._log.after(room, after_seq, size + 1)
+        if end is not None:
+            found = [message for message in found if message.seq <= end]
         return await self._page(found[:size], caller.user, has_more=len(found) > size)
 
     async def history(
         self, room: str, caller: Caller, before_seq: int | None, limit: int | None
     ) -> dict[str, Any]:
         """Give the page that precedes `before_seq`, oldest first."""
-        await self.enter(room, caller)
+        end = await self._end_for(await self.look_into(room, caller), caller.user)
+        if end is not None:
+            before_seq = min(before_seq or end + 1, end + 1)
         size = limit or self._policy.messages.page_default
         found = await self._log.before(room, before_seq, size + 1)
         return await self._page(found[-size:], caller.user, has_more=len(found) > size)
@@ -101,8 +121,16 @@ class RoomService:
         return [
             self._show(c, viewer, activity[c.room], marks[c.room], online)
             | {"unread": unread.get(c.room, 0)}
+            | await self._as_a_record(c, viewer)
             for c in found
         ]
+
+    async def _as_a_record(self, c: Consultation, viewer: str) -> dict[str, Any]:
+        """Say what is otherwise for who reads the room without being in it."""
+        if c.has_member(viewer):
+            return {}
+        end = await self._end_for(c, viewer)
+        return {"open": False, "unread": 0} | ({} if end is None else {"last_seq": end})
 
     def _show(
         self,

@@ -91,6 +91,7 @@ def consultation_view(
         "images": [{"file": f, **files.urls(f, viewer, thumbnail=True)} for f in c.images],
         "slot": slot_view(c.slot) if c.slot else None,
         "price": c.price,
+        "transfer": c.transfers[-1].to_wire(c.id) if c.transfers else None,
         "turn": turn(c, activity),
         "queue": None,
         "closes_at": optional_time(due.at if due else None),

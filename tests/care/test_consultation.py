@@ -13,7 +13,6 @@ from care.consultation import (
     Because,
     ClosedReason,
     Consultation,
-    DoctorCard,
     Mode,
     PersonSnapshot,
     State,
@@ -30,6 +29,7 @@ from care.notices import Notify
 from care.policy import ConsultationPolicy, ModePolicy
 from care.rooms import Activity
 from care.slots import BookedSlot
+from care.transfer import DoctorCard
 
 NOW = datetime(2026, 11, 22, 8, 0, tzinfo=UTC)
 POLICY = ConsultationPolicy()
@@ -117,7 +117,7 @@ def test_a_doctor_sees_it_only_once_it_was_paid() -> None:
         ),
         (
             State.IN_PROGRESS,
-            Activity(5, NOW + timedelta(hours=20), "patient", doctor_replied=True),
+            Activity(5, NOW + timedelta(hours=20), "patient", last_doctor="d1"),
             timedelta(hours=44),
             Because.IDLE,
         ),
@@ -155,7 +155,7 @@ def test_at_its_deadline_only_the_clock_moves_it(state: State) -> None:
 
 def test_a_message_gives_more_time_to_end_it() -> None:
     c, late = consultation(State.IN_PROGRESS), NOW + timedelta(hours=25)
-    spoke = Activity(5, NOW + timedelta(hours=20), "patient", doctor_replied=True)
+    spoke = Activity(5, NOW + timedelta(hours=20), "patient", last_doctor="d1")
     with pytest.raises(Conflict):
         refuse_late(c, Activity(), late, POLICY)
     refuse_late(c, spoke, late, POLICY)

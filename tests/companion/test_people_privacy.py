@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 
 from care.accounts import Role
-from care.consultation import Consultation, DoctorCard, Mode, PersonSnapshot, State
+from care.consultation import Consultation, Mode, PersonSnapshot, State
 from care.effects import Outgoing
 from care.errors import Conflict, Forbidden
 from care.policy import PeoplePolicy
+from care.transfer import DoctorCard
 from companion.people import PeopleService
 from storage.database import Database
 from tests.clock import START

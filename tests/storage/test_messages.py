@@ -152,14 +152,14 @@ async def test_of_two_fences_of_one_state_the_later_is_in_force(messages: Messag
     assert head.fence.writers == ()
 
 
-async def test_activity_tells_who_spoke_last_and_whether_the_doctor_did(messages: Messages) -> None:
+async def test_activity_tells_who_spoke_last_and_which_doctor_did(messages: Messages) -> None:
     await stored(messages, fence("asked"), text("asked"))
     await stored(messages, fence("answered"), text("answered", DOCTOR), text("answered"))
     await stored(messages, fence("silent"))
 
     assert await messages.activity(["asked", "answered", "silent", "empty"]) == {
-        "asked": Activity(2, START, "patient", doctor_replied=False),
-        "answered": Activity(3, START, "patient", doctor_replied=True),
+        "asked": Activity(2, START, "patient"),
+        "answered": Activity(3, START, "patient", last_doctor=DOCTOR.id),
         "silent": Activity(last_seq=1),
         "empty": Activity(),
     }

@@ -46,7 +46,7 @@ NOBODYS = {
     "/operator/consultations/{id}", "/operator/accounts/{id}", "/operator/dead-letters/{id}",
     "/operator/reconciliations/{date}",
     "/operator/payments/{id}",
-    "/calls/{id}", "/doctors/{id}", "/favourites/{doctor}", "/files/{file}",
+    "/calls/{id}", "/transfers/{id}", "/doctors/{id}", "/favourites/{doctor}", "/files/{file}",
     "/payments/sandbox/{payment}",
 }  # fmt: skip
 UNKNOWN_ID_IS_FINE = {"DELETE /favourites/{doctor}"}

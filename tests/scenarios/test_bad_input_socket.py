@@ -27,7 +27,9 @@ PHONES = {
 
 UNKNOWN = "no-such-id"
 FRAME_MAX = 65_536
-LATE = {"consultation:end", "call:decline", "call:cancel"}
+LATE = {
+    "consultation:end", "call:decline", "call:cancel", "transfer:refuse", "transfer:decline",
+}  # fmt: skip
 SDP = "".join(
     line + "\r\n"
     for line in (
@@ -111,8 +113,10 @@ class Stage:
     """Of a message by the patient."""
     call: str
     """Rings the patient in the first room, which is one of video."""
-    ids: tuple[str, str]
-    """The patient's and the doctor's."""
+    ids: tuple[str, str, str]
+    """The patient's, the doctor's and the other doctor's."""
+    transfer: str
+    """Asks the patient to go from the other doctor to the doctor."""
 
     def actor(self, command: Command) -> Member:
         """Give whoever may send the command in the first room."""
@@ -124,7 +128,8 @@ class Stage:
         """Give each command as it should be, with all its optional fields."""
         room, consultation = {"room": self.room}, {"consultation": self.consultation}
         body = {"text": "例子"}
-        call, (patient, doctor) = {"call": self.call}, self.ids
+        call, (patient, doctor, other) = {"call": self.call}, self.ids
+        transfer = {"transfer": self.transfer}
         candidate = {
             "candidate": "candidate:1 1 udp 2122260223 192.0.2.7 53705 typ host", "sdpMid": "0",
             "sdpMLineIndex": 0, "usernameFragment": "4ZcD",
@@ -158,6 +163,15 @@ class Stage:
             "call:cancel": call,
             "call:start": {**room, "media": "video", "record": False},
             "consultation:accept": {"consultation": self.awaiting},
+            "transfer:propose": {
+                "consultation": self.awaiting,
+                "to_doctor": other,
+                "reason": "请外科继续诊治",
+            },
+            "transfer:agree": transfer,
+            "transfer:accept": transfer,
+            "transfer:refuse": transfer,
+            "transfer:decline": transfer,
             "consultation:decline": {**consultation, "reason": "请到医院面诊"},
             "consultation:end": consultation,
         }
@@ -193,13 +207,13 @@ async def stage(clocked: ServerProcess, http: aiohttp.ClientSession) -> AsyncIte
     ]
     told = {"room": ours["room"], "client_id": "own", "kind": "text", "body": {"text": "牙疼"}}
     sent = await patient.wire.ask("message:send", told)
-    ids = [(await member.rest("GET", "/me"))["id"] for member in (patient, doctor)]
+    ids = [(await member.rest("GET", "/me"))["id"] for member in (patient, doctor, other_doctor)]
     ringing = await doctor.wire.ask("call:start", {"room": ours["room"], "media": "video"})
     yield Stage(
         url, http, reference, ours["room"], ours["consultation"],
         patient, doctor, stranger, other_doctor, waiting,
         await _ask_for(waiting, doctor), sent["message"]["seq"], ringing["call"]["id"],
-        (ids[0], ids[1]),
+        (ids[0], ids[1], ids[2]), await _propose(patient, other_doctor, ids[1]),
     )  # fmt: skip
     for member in members:
         await member.wire.close()
@@ -209,6 +223,13 @@ async def _ask_for(patient: Member, doctor: Member) -> str:
     person = (await patient.rest("GET", "/people"))["items"][0]["id"]
     wanted = form((await doctor.rest("GET", "/me"))["id"], person)
     return str((await patient.rest("POST", "/consultations", wanted))["id"])
+
+
+async def _propose(patient: Member, doctor: Member, to_doctor: str) -> str:
+    made = {"consultation": await _ask_for(patient, doctor)}
+    assert (await doctor.wire.ask("consultation:accept", made))["ok"]
+    wanted = {**made, "to_doctor": to_doctor, "reason": "请外科继续诊治"}
+    return str((await doctor.wire.ask("transfer:propose", wanted))["transfer"]["id"])
 
 
 def code(answer: Any) -> str:
@@ -253,9 +274,11 @@ async def test_a_spoiled_field_is_named_and_changes_nothing(stage: Stage, fault:
 
 async def test_an_argument_that_is_not_one_object_is_refused(stage: Stage) -> None:
     before, wrong = await stage.picture(), []
-    for name, example in stage.examples().items():
+    examples = stage.examples()
+    for command in stage.reference.commands:
+        name, example = command.name, examples[command.name]
         for arguments in ([], [example, example], [[example]], ["text"], [None], [7], [True]):
-            answer = await stage.doctor.wire.ask(name, *arguments)
+            answer = await stage.actor(command).wire.ask(name, *arguments)
             if code(answer) != "bad_request":
                 wrong.append((name, arguments, answer))
     assert not wrong
@@ -265,7 +288,7 @@ async def test_an_argument_that_is_not_one_object_is_refused(stage: Stage) -> No
 @pytest.mark.rule("R2", "C2")
 async def test_outsiders_and_ids_nobody_has_get_one_answer(stage: Stage) -> None:
     before, wrong, tried = await stage.picture(), [], set()
-    ids = {stage.room, stage.consultation, stage.awaiting, stage.call}
+    ids = {stage.room, stage.consultation, stage.awaiting, stage.call, stage.transfer}
     for command in stage.reference.commands:
         example = stage.examples()[command.name]
         named = [field for field, value in example.items() if str(value) in ids]

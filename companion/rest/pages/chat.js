@@ -2,6 +2,7 @@
 
 import { button, guarded, h, money, remaining, shortTime } from "./dom.js";
 import { Room } from "./room.js";
+import { transferCard } from "./transfers.js";
 import { BECAUSE, PAYMENT, SEX, TURN, stateOf } from "./words.js";
 
 const RECALL_MS = 120_000;
@@ -204,8 +205,11 @@ export class Chat {
 
   #line(key, message) {
     const recalled = this.#room.recalled.has(message.seq);
-    const looks = JSON.stringify(
-      [recalled, message.error?.message, this.#readMark(message), this.#mayRecall(message)]);
+    const transfer = message.body?.transfer && this.#consultation.transfer;
+    const looks = JSON.stringify([
+      recalled, message.error?.message, this.#readMark(message), this.#mayRecall(message),
+      transfer?.id === message.body?.transfer?.id && transfer?.state,
+    ]);
     const known = this.#lines.get(key);
     if (known?.looks === looks) return known.element;
     const element = this.#draw(message, recalled);
@@ -220,6 +224,9 @@ export class Chat {
       return h("p", { class: "system" }, `${mine ? "您" : message.sender.name}撤回了一条消息`);
     }
     if (message.kind === "system") return h("p", { class: "system" }, message.body.text);
+    if (message.kind === "card" && message.body.card === "transfer") {
+      return transferCard(this.#session, message.body, this.#consultation.transfer);
+    }
     if (message.kind === "card") return drawCard(message.body);
     return h("div", { class: mine ? "line mine" : "line" },
       h("div", { class: "bubble" }, this.#content(message)),

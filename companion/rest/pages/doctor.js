@@ -4,6 +4,7 @@ import { Chat } from "./chat.js";
 import { Consultations } from "./consultations.js";
 import { button, field, guarded, h, shortTime } from "./dom.js";
 import { openCall } from "./ringing.js";
+import { TransfersToMe, transferForm } from "./transfers.js";
 import { MODE, SEX, TURN, stateOf } from "./words.js";
 
 const MINE = ["awaiting_doctor", "in_progress"];
@@ -13,16 +14,19 @@ export class DoctorView {
   #pane;
   #chat = null;
   #consultations;
+  #transfers;
 
   constructor(pane) {
     this.#pane = pane;
     this.element = h("div", { class: "view" });
     this.#consultations = new Consultations(pane, MINE, () => this.#render());
+    this.#transfers = new TransfersToMe(pane, () => this.#consultations.load());
     this.#home();
   }
 
   close() {
     this.#chat?.close();
+    this.#transfers.close();
     this.#consultations.close();
   }
 
@@ -30,7 +34,7 @@ export class DoctorView {
     this.#chat?.close();
     this.#chat = null;
     this.list = h("ul", { class: "items", ariaLabel: "候诊与问诊中的患者" });
-    this.element.replaceChildren(h("h3", {}, "候诊列表"), this.list);
+    this.element.replaceChildren(h("h3", {}, "候诊列表"), this.#transfers.element, this.list);
     this.#render();
     this.#consultations.load();
   }
@@ -69,7 +73,9 @@ export class DoctorView {
       return [button("接诊", act("consultation:accept"), "primary"), this.#decline(c)];
     }
     if (c.state === "in_progress") {
-      return [...calls, button("结束问诊", act("consultation:end"), "quiet"), this.#decline(c)];
+      const transfer = c.mode === "text" ? [transferForm(this.#pane, c)] : [];
+      const end = button("结束问诊", act("consultation:end"), "quiet");
+      return [...calls, end, this.#decline(c), ...transfer];
     }
     return [];
   }

@@ -107,6 +107,8 @@ class Prescription(Record):
     signature: Signature | None = None
     decision: Decision | None = None
     voided: Voided | None = None
+    check_at: datetime | None = None
+    """When the room that it opened for questions closes again (C13)."""
     version: int = 1
 
     @property
@@ -199,7 +201,7 @@ def refuse_closed(c: Consultation, now: datetime, policy: ConsultationPolicy) ->
         raise Conflict("问诊未在进行中，或结束已超过可开方的时间")
 
 
-AFTER_SIGNING = frozenset({"state", "decision", "voided", "version"})
+AFTER_SIGNING = frozenset({"state", "decision", "voided", "check_at", "version"})
 """What comes after the doctor's signature, and so can't be under it."""
 
 

@@ -56,6 +56,7 @@ from realtime.lifecycle import (
     settle_memory,
 )
 from realtime.paying import join_payments
+from realtime.rooms.deadlines import Timed
 from realtime.rooms.payments import PaymentService
 from realtime.rooms.requests import RequestService
 from realtime.secrets import Secrets
@@ -155,6 +156,7 @@ class Hub:
             policy,
         )  # fmt: skip
         core.carrier.perform(PrescriptionUpdated, self.prescriptions.tell)
+        core.deadlines.watch(Timed(stores.prescriptions, self.prescriptions.look_at))
 
     def _join_gateway(self, metrics: Metrics) -> None:
         settings, tokens = self.settings.gateway, self.companion.tokens

@@ -4,7 +4,7 @@ import csv
 from collections.abc import Iterable, Mapping
 from importlib.resources import files
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
@@ -52,31 +52,32 @@ def read(path: Path, row: type[Row]) -> list[Row]:
     try:
         lines = path.read_text("utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError):
-        raise BadRequest.field(path.name, "无法读取，应为 UTF-8 编码的 CSV 文件") from None
+        raise BadRequest(f"{path.name}: 无法读取，应为 UTF-8 编码的 CSV 文件") from None
     kept = [(n, line) for n, line in enumerate(lines, 1) if line and not line.startswith("#")]
-    rows = csv.DictReader(line for _, line in kept)
+    rows = csv.DictReader((line for _, line in kept), restkey="surplus")
     numbers = [n for n, _ in kept[1:]]
     return _checked(path.name, zip(numbers, rows, strict=False), row)
 
 
-def _checked(name: str, rows: Iterable[tuple[int, Mapping[str, str]]], row: type[Row]) -> list[Row]:
+def _checked(name: str, rows: Iterable[tuple[int, Mapping[str, Any]]], row: type[Row]) -> list[Row]:
     read: dict[str, Row] = {}
     for number, cells in rows:
         try:
             made = row.model_validate(_values(cells))
         except ValidationError as error:
-            raise BadRequest.field(f"{name}:{number}", str(refuse(error))) from None
+            raise BadRequest(f"{name}:{number}: {refuse(error).message}") from None
         key = next(iter(dict(made).values()))
         if key in read:
-            raise BadRequest.field(f"{name}:{number}", f"{key} 重复")
+            raise BadRequest(f"{name}:{number}: {key} 重复")
         read[key] = made
     return list(read.values())
 
 
-def _values(cells: Mapping[str, str]) -> dict[str, object]:
-    """Part the lists; what is empty has its default."""
-    filled = {name: text.strip() for name, text in cells.items() if text and text.strip()}
-    return {
-        name: [part.strip() for part in text.split("|")] if name in LISTS else text
-        for name, text in filled.items()
-    }
+def _values(cells: Mapping[str, Any]) -> dict[str, object]:
+    """Part the lists; what is empty has its default, cells too many are refused with the row."""
+    values: dict[str, object] = {}
+    for name, cell in cells.items():
+        text = cell.strip() if isinstance(cell, str) else cell
+        if text:
+            values[name] = [part.strip() for part in text.split("|")] if name in LISTS else text
+    return values

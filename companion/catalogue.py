@@ -47,8 +47,8 @@ class Catalogue:
         return len(read_drugs), len(read_diagnoses)
 
 
-def read(path: Path, row: type[Row]) -> list[Row]:
-    """Read a catalogue's file. Raises BadRequest with the line that is wrong."""
+def read(path: Path, row: type[Row], keys: int = 1) -> list[Row]:
+    """Read a file whose first `keys` columns name a row. Raises BadRequest with the wrong line."""
     try:
         lines = path.read_text("utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError):
@@ -56,19 +56,21 @@ def read(path: Path, row: type[Row]) -> list[Row]:
     kept = [(n, line) for n, line in enumerate(lines, 1) if line and not line.startswith("#")]
     rows = csv.DictReader((line for _, line in kept), restkey="surplus")
     numbers = [n for n, _ in kept[1:]]
-    return _checked(path.name, zip(numbers, rows, strict=False), row)
+    return _checked(path.name, zip(numbers, rows, strict=False), row, keys)
 
 
-def _checked(name: str, rows: Iterable[tuple[int, Mapping[str, Any]]], row: type[Row]) -> list[Row]:
-    read: dict[str, Row] = {}
+def _checked(
+    name: str, rows: Iterable[tuple[int, Mapping[str, Any]]], row: type[Row], keys: int
+) -> list[Row]:
+    read: dict[tuple[object, ...], Row] = {}
     for number, cells in rows:
         try:
             made = row.model_validate(_values(cells))
         except ValidationError as error:
             raise BadRequest(f"{name}:{number}: {refuse(error).message}") from None
-        key = next(iter(dict(made).values()))
+        key = tuple(dict(made).values())[:keys]
         if key in read:
-            raise BadRequest(f"{name}:{number}: {key} 重复")
+            raise BadRequest(f"{name}:{number}: {' '.join(map(str, key))} 重复")
         read[key] = made
     return list(read.values())
 

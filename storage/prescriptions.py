@@ -88,6 +88,35 @@ class Prescriptions:
         found = self._prescriptions.find(query).sort("_id", DESCENDING).limit(limit)
         return [from_document(document) async for document in found]
 
+    async def fill(
+        self, session: Session, prescription_id: str, patient: str, order: str, now: datetime
+    ) -> bool:
+        """Mark it as ordered for its patient; no where it is not his, void, filled or expired."""
+        usable = {
+            "_id": prescription_id,
+            "patient": patient,
+            "state": PrescriptionState.APPROVED.value,
+            "order": None,
+            "decision.valid_until": {"$gt": now},
+        }
+        return await self._mark(session, usable, {"order": order})
+
+    async def free(self, session: Session, prescription_id: str, order: str) -> None:
+        """Let it be ordered again: this order came to nothing."""
+        await self._mark(session, {"_id": prescription_id, "order": order}, {"order": None})
+
+    async def deliver(self, session: Session, prescription_id: str, order: str) -> None:
+        """Note that the medicine was had."""
+        delivered = {"state": PrescriptionState.DELIVERED.value}
+        await self._mark(session, {"_id": prescription_id, "order": order}, delivered)
+
+    async def _mark(self, session: Session, known: Document, changes: Document) -> bool:
+        # the version too: whoever read it before, and would make it void, must look again
+        marked = await self._prescriptions.update_one(
+            known, {"$set": changes, "$inc": {"version": 1}}, session=session
+        )
+        return marked.matched_count == 1
+
     async def claim_due(self, now: datetime, until: datetime) -> Prescription | None:
         """Take the one due longest; no other process is given it before `until`."""
         document = await self._prescriptions.find_one_and_update(

@@ -12,6 +12,7 @@ from pydantic import Field
 from care.booking_notices import told_of
 from care.consultation import Action, Consultation, State, refundable
 from care.notices import Deliver, Notify
+from care.payments import ForSubject
 from care.policy import ConsultationPolicy
 from care.record import Record
 from care.rooms import Kind
@@ -48,19 +49,17 @@ class QueueMoved(Record):
     doctor: str
 
 
-class Settle(Record):
-    """Bring the consultation's payment in line: refund what was paid, close what was not."""
+class Settle(ForSubject):
+    """Bring the subject's payment in line: refund what was paid, close what was not."""
 
     type: Literal["settle"] = "settle"
-    consultation: str
     refund: bool
 
 
-class Paid(Record):
-    """Tell the consultation that its payment arrived."""
+class Paid(ForSubject):
+    """Tell the subject that its payment arrived."""
 
     type: Literal["paid"] = "paid"
-    consultation: str
 
 
 class CallNoted(Record):
@@ -86,6 +85,13 @@ class PrescriptionUpdated(Record):
     prescription: str
 
 
+class DrugOrderUpdated(Record):
+    """Tell those who may see the order of drugs that it changed, or its payment did."""
+
+    type: Literal["drug_order_updated"] = "drug_order_updated"
+    order: str
+
+
 Effect = Annotated[
     Line
     | Updated
@@ -96,7 +102,8 @@ Effect = Annotated[
     | Paid
     | CallNoted
     | TransferUpdated
-    | PrescriptionUpdated,
+    | PrescriptionUpdated
+    | DrugOrderUpdated,
     Field(discriminator="type"),
 ]
 

@@ -153,6 +153,19 @@ TEMPLATES: Mapping[str, Template] = {
         urgent=True,
     ),
     "prescription_rejected": Template(title="处方审核未通过"),
+    "drug_order_paid": Template(title="新的购药订单"),
+    "drug_order_ready": Template(
+        title="取药通知",
+        fields={"thing1": "service", "thing2": "pharmacy", "thing3": "note"},
+        urgent=True,
+    ),
+    "drug_order_shipped": Template(
+        title="发货通知", fields={"thing1": "service", "thing2": "pharmacy", "thing3": "note"}
+    ),
+    "drug_order_closed": Template(
+        title="购药订单关闭通知",
+        fields={"thing1": "service", "thing2": "pharmacy", "thing3": "note"},
+    ),
     "prescription_void": Template(title="处方作废通知"),
 }
 
@@ -247,7 +260,7 @@ def refund_notice(payment: Payment, now: datetime) -> Notify:
         key=f"refunded:{payment.id}",
         template="refunded",
         values={
-            "service": "问诊费用",
+            "service": f"{payment.service}用",
             "amount": f"{payment.amount // 100}.{payment.amount % 100:02d}元",
             "refunded_at": wire_time(now),
             "note": "费用已原路退回，请留意到账通知",

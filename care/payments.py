@@ -27,9 +27,27 @@ TABLE: Mapping[PaymentState, frozenset[PaymentState]] = {
 }
 
 
-class Payment(Record):
+Subject = tuple[str, str]
+"""What money is for: the field that names it, and its id."""
+
+SERVICES: Mapping[str, str] = {"consultation": "问诊费", "drug_order": "购药费"}
+
+
+class ForSubject(Record):
+    """What concerns the money of one thing: a consultation, or an order of drugs."""
+
+    consultation: str | None = None
+    drug_order: str | None = None
+
+    @property
+    def subject(self) -> Subject:
+        if self.drug_order is not None:
+            return "drug_order", self.drug_order
+        return "consultation", self.consultation or ""
+
+
+class Payment(ForSubject):
     id: str
-    consultation: str
     payer: str
     provider: str
     out_trade_no: str
@@ -44,9 +62,15 @@ class Payment(Record):
     problem: str | None = None
     """Why the provider won't give the money back, in its own code: somebody must look into it."""
 
+    @property
+    def service(self) -> str:
+        """Say what it pays for."""
+        return SERVICES[self.subject[0]]
+
     def to_wire(self) -> dict[str, Any]:
         shown = self.model_dump(
-            mode="json", include={"id", "consultation", "provider", "amount", "state"}
+            mode="json",
+            include={"id", "consultation", "drug_order", "provider", "amount", "state"},
         )
         return shown | {"refunded_at": self.refunded_at and wire_time(self.refunded_at)}
 

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 from care.accounts import Caller
 from care.consultation import Consultation, State
 from care.effects import Effect, Outgoing
-from care.payments import Payment, PaymentState
+from care.payments import Payment, PaymentState, Subject
 from care.rooms import Activity, Draft, Head, Message
 
 
@@ -162,7 +162,7 @@ class PaymentStore(Protocol):
 
     async def get(self, payment_id: str) -> Payment | None: ...
 
-    async def of(self, consultation_id: str) -> Payment | None: ...
+    async def of(self, subject: Subject) -> Payment | None: ...
 
     async def of_all(self, consultations: Collection[str]) -> Mapping[str, Payment]: ...
 

@@ -3,22 +3,52 @@
 from collections.abc import Sequence
 from typing import Any
 
-from care.effects import Effect, Line, Outgoing, PrescriptionUpdated
+from care.consultation import Consultation
+from care.effects import Effect, Line, Outgoing, PrescriptionUpdated, Updated
 from care.notices import Notify
 from care.prescriptions import Prescription, PrescriptionState
 from care.record import wire_time
 from care.rooms import Kind
 
+ASKED = "处方咨询时间已结束，会话已关闭"
 
-def caused_by(p: Prescription, pharmacists: Sequence[str] = ()) -> Outgoing:
-    """List what entering its state causes; `pharmacists` are told of what waits for them."""
+
+def caused_by(
+    p: Prescription, pharmacists: Sequence[str] = (), ended: Consultation | None = None
+) -> Outgoing:
+    """List what entering its state causes; `pharmacists` are told of what waits for them.
+
+    `ended`: its consultation, whose room takes questions again once the card is there (C13).
+    """
     effects: list[Effect] = []
     if p.state is PrescriptionState.APPROVED:
-        body = card(p)
-        effects.append(Line(room=p.room, key=f"prescription:{p.id}", kind=Kind.CARD, body=body))
+        effects.append(_line(p, Kind.CARD, card(p), ended, ended.members if ended else ()))
+    if ended:
+        effects.append(Updated(consultation=ended.id))
     effects.append(PrescriptionUpdated(prescription=p.id))
     effects += _notices(p, pharmacists)
-    return Outgoing(id=f"prescription:{p.id}:{p.version:06d}", effects=tuple(effects))
+    return _outgoing(p, *effects)
+
+
+def asked(p: Prescription, ended: Consultation) -> Outgoing:
+    """Close the room again once the time for questions is over."""
+    line = _line(p, Kind.SYSTEM, {"text": ASKED}, ended, ())
+    return _outgoing(p, line, Updated(consultation=ended.id))
+
+
+def _outgoing(p: Prescription, *effects: Effect) -> Outgoing:
+    return Outgoing(id=f"prescription:{p.id}:{p.version:06d}", effects=effects)
+
+
+def _line(
+    p: Prescription, kind: Kind, body: dict[str, Any], ended: Consultation | None,
+    writers: tuple[str, ...],
+) -> Line:  # fmt: skip
+    """Write a line; into an ended room with the fence that says who may answer it."""
+    line = Line(room=p.room, key=f"prescription:{p.id}:{kind}", kind=kind, body=body)
+    if ended is None:
+        return line
+    return line.changed(version=ended.version, members=ended.members, writers=writers)
 
 
 def card(p: Prescription) -> dict[str, Any]:

@@ -28,6 +28,7 @@ class PrescriptionState(StrEnum):
     SUBMITTED = "submitted"
     APPROVED = "approved"
     REJECTED = "rejected"
+    DELIVERED = "delivered"
     VOID = "void"
 
 
@@ -37,6 +38,7 @@ class PrescriptionAction(StrEnum):
     APPROVE = "approve"
     REJECT = "reject"
     VOID = "void"
+    DELIVER = "deliver"
 
 
 TABLE: Mapping[tuple[PrescriptionState, PrescriptionAction], PrescriptionState] = {
@@ -50,14 +52,17 @@ TABLE: Mapping[tuple[PrescriptionState, PrescriptionAction], PrescriptionState] 
     (PrescriptionState.REJECTED, PrescriptionAction.EDIT): PrescriptionState.DRAFT,
     (PrescriptionState.REJECTED, PrescriptionAction.VOID): PrescriptionState.VOID,
     (PrescriptionState.APPROVED, PrescriptionAction.VOID): PrescriptionState.VOID,
+    (PrescriptionState.APPROVED, PrescriptionAction.DELIVER): PrescriptionState.DELIVERED,
 }
 
-ACTORS: Mapping[PrescriptionAction, Role] = {
+ACTORS: Mapping[PrescriptionAction, Role | None] = {
     PrescriptionAction.EDIT: Role.DOCTOR,
     PrescriptionAction.SUBMIT: Role.DOCTOR,
     PrescriptionAction.APPROVE: Role.PHARMACIST,
     PrescriptionAction.REJECT: Role.PHARMACIST,
     PrescriptionAction.VOID: Role.DOCTOR,
+    # the order whose medicine was had; no caller may ask for it
+    PrescriptionAction.DELIVER: None,
 }
 
 
@@ -108,6 +113,10 @@ class Prescription(Record):
     signature: Signature | None = None
     decision: Decision | None = None
     voided: Voided | None = None
+    order: str | None = None
+    """Which order fills it."""
+    check_at: datetime | None = None
+    """When the room that it opened for questions closes again (C13)."""
     version: int = 1
 
     @property
@@ -156,6 +165,7 @@ class Prescription(Record):
                 "at": wire_time(decision.signature.at),
             },
             "valid_until": self.valid_until and wire_time(self.valid_until),
+            "order": self.order,
             "voided": voided and {"at": wire_time(voided.at), "reason": voided.reason},
         }
 
@@ -180,6 +190,8 @@ def permit(p: Prescription, action: PrescriptionAction, caller: Caller) -> None:
 
 def move(p: Prescription, action: PrescriptionAction, **changes: Any) -> Prescription:
     """Return it after the action. Raises Conflict where the table has no such move."""
+    if action is PrescriptionAction.VOID and p.order is not None:
+        raise Conflict("处方已下单购药，请患者先取消订单")
     state = TABLE.get((p.state, action))
     if state is None:
         raise Conflict
@@ -200,7 +212,7 @@ def refuse_closed(c: Consultation, now: datetime, policy: ConsultationPolicy) ->
         raise Conflict("问诊未在进行中，或结束已超过可开方的时间")
 
 
-AFTER_SIGNING = frozenset({"state", "decision", "voided", "version"})
+AFTER_SIGNING = frozenset({"state", "decision", "voided", "order", "check_at", "version"})
 """What comes after the doctor's signature, and so can't be under it."""
 
 
@@ -233,6 +245,8 @@ def agrees(p: Prescription) -> bool:
     decided = p.decision and p.decision.approved
     if p.state is PrescriptionState.VOID:
         return p.voided is not None
+    if p.state is PrescriptionState.DELIVERED and p.order is None:
+        return False
     signed = (p.signature is not None, decided, p.voided is not None)
     return signed == _SIGNED[p.state]
 
@@ -242,5 +256,6 @@ _SIGNED: Mapping[PrescriptionState, tuple[bool, bool | None, bool]] = {
     PrescriptionState.SUBMITTED: (True, None, False),
     PrescriptionState.APPROVED: (True, True, False),
     PrescriptionState.REJECTED: (True, False, False),
+    PrescriptionState.DELIVERED: (True, True, False),
 }
 """By state: whether the doctor signed, what the pharmacist decided, whether it was made void."""

@@ -38,6 +38,7 @@ class Difference(Record):
     out_trade_no: str
     out_refund_no: str | None = None
     consultation: str | None = None
+    drug_order: str | None = None
     amount_here: int | None = None
     amount_there: int | None = None
     state_here: PaymentState | None = None
@@ -165,8 +166,8 @@ def _difference(
     if payment is not None:
         number = payment.out_refund_no if refund else None
         fields |= {"out_trade_no": payment.out_trade_no, "out_refund_no": number}
-        fields |= {"consultation": payment.consultation, "amount_here": payment.amount}
-        fields["state_here"] = payment.state
+        fields |= {"consultation": payment.consultation, "drug_order": payment.drug_order}
+        fields |= {"amount_here": payment.amount, "state_here": payment.state}
     if row is not None:
         fields |= {"out_trade_no": row.out_trade_no, "out_refund_no": row.out_refund_no}
         fields |= {"amount_there": row.amount, "state_there": row.state}

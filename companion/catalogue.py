@@ -4,7 +4,7 @@ import csv
 from collections.abc import Iterable, Mapping
 from importlib.resources import files
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
@@ -47,36 +47,39 @@ class Catalogue:
         return len(read_drugs), len(read_diagnoses)
 
 
-def read(path: Path, row: type[Row]) -> list[Row]:
-    """Read a catalogue's file. Raises BadRequest with the line that is wrong."""
+def read(path: Path, row: type[Row], keys: int = 1) -> list[Row]:
+    """Read a file whose first `keys` columns name a row. Raises BadRequest with the wrong line."""
     try:
         lines = path.read_text("utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError):
-        raise BadRequest.field(path.name, "无法读取，应为 UTF-8 编码的 CSV 文件") from None
+        raise BadRequest(f"{path.name}: 无法读取，应为 UTF-8 编码的 CSV 文件") from None
     kept = [(n, line) for n, line in enumerate(lines, 1) if line and not line.startswith("#")]
-    rows = csv.DictReader(line for _, line in kept)
+    rows = csv.DictReader((line for _, line in kept), restkey="surplus")
     numbers = [n for n, _ in kept[1:]]
-    return _checked(path.name, zip(numbers, rows, strict=False), row)
+    return _checked(path.name, zip(numbers, rows, strict=False), row, keys)
 
 
-def _checked(name: str, rows: Iterable[tuple[int, Mapping[str, str]]], row: type[Row]) -> list[Row]:
-    read: dict[str, Row] = {}
+def _checked(
+    name: str, rows: Iterable[tuple[int, Mapping[str, Any]]], row: type[Row], keys: int
+) -> list[Row]:
+    read: dict[tuple[object, ...], Row] = {}
     for number, cells in rows:
         try:
             made = row.model_validate(_values(cells))
         except ValidationError as error:
-            raise BadRequest.field(f"{name}:{number}", str(refuse(error))) from None
-        key = next(iter(dict(made).values()))
+            raise BadRequest(f"{name}:{number}: {refuse(error).message}") from None
+        key = tuple(dict(made).values())[:keys]
         if key in read:
-            raise BadRequest.field(f"{name}:{number}", f"{key} 重复")
+            raise BadRequest(f"{name}:{number}: {' '.join(map(str, key))} 重复")
         read[key] = made
     return list(read.values())
 
 
-def _values(cells: Mapping[str, str]) -> dict[str, object]:
-    """Part the lists; what is empty has its default."""
-    filled = {name: text.strip() for name, text in cells.items() if text and text.strip()}
-    return {
-        name: [part.strip() for part in text.split("|")] if name in LISTS else text
-        for name, text in filled.items()
-    }
+def _values(cells: Mapping[str, Any]) -> dict[str, object]:
+    """Part the lists; what is empty has its default, cells too many are refused with the row."""
+    values: dict[str, object] = {}
+    for name, cell in cells.items():
+        text = cell.strip() if isinstance(cell, str) else cell
+        if text:
+            values[name] = [part.strip() for part in text.split("|")] if name in LISTS else text
+    return values

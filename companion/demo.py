@@ -19,6 +19,7 @@ from care.record import Record
 from companion.accounts import Accounts
 from companion.catalogue import Catalogue
 from companion.people import PeopleService
+from companion.pharmacies import PharmacyService
 from companion.schedules import ScheduleService
 from storage.demo import DemoMarks
 from storage.doctors import Doctors
@@ -36,6 +37,7 @@ class DemoParts:
     hospitals: Names
     schedules: ScheduleService
     catalogue: Catalogue
+    pharmacies: PharmacyService
     marks: DemoMarks
 
 
@@ -137,12 +139,17 @@ async def load_catalogue(parts: DemoParts, _data: DemoData) -> None:
     await parts.catalogue.load(None, None)
 
 
+async def load_pharmacies(parts: DemoParts, _data: DemoData) -> None:
+    await parts.pharmacies.load_demo()
+
+
 PARTS: Mapping[str, Callable[[DemoParts, DemoData], Awaitable[None]]] = {
     "staff": load_staff,
     "directory": load_directory,
     "patients": load_patients,
     "schedules": load_schedules,
     "catalogue": load_catalogue,
+    "pharmacies": load_pharmacies,
 }
 
 

@@ -9,7 +9,7 @@ from care.consultation import Consultation, Search
 from care.directory import Practice
 from care.effects import DeadLetter
 from care.errors import Conflict, Forbidden
-from care.payments import Payment, PaymentState
+from care.payments import Payment, PaymentState, Subject
 from companion.staff import Staff
 from realtime.rooms.consultations import ConsultationService
 
@@ -22,6 +22,11 @@ NOTHING_TO_REFUND: Mapping[PaymentState, str] = {
     PaymentState.CLOSED: "订单未支付，已关闭，没有可退的费用",
     PaymentState.REFUNDING: "费用正在退回，请勿重复操作",
     PaymentState.REFUNDED: "费用已经退回，请勿重复操作",
+}
+
+STILL_OPEN: Mapping[str, str] = {
+    "consultation": "问诊尚未结束，请取消问诊，费用会随之退回",
+    "drug_order": "购药订单尚未结束，请取消订单，费用会随之退回",
 }
 
 BELOW_ADMIN = frozenset({Role.DOCTOR, Role.PHARMACIST})
@@ -48,11 +53,16 @@ class PaymentSearch(Protocol):
 
     async def get(self, payment_id: str) -> Payment | None: ...
 
-    async def of(self, consultation_id: str) -> Payment | None: ...
+    async def of(self, subject: Subject) -> Payment | None: ...
 
 
 class Refunds(Protocol):
-    """Gives the whole of a payment back under its one number. Raises Conflict for an unpaid one."""
+    """Gives the whole of a payment back under its one number. Raises Conflict for an unpaid one.
+
+    `ended` says whether what was paid for is over: None while it isn't.
+    """
+
+    async def ended(self, subject: Subject) -> bool | None: ...
 
     async def give_back(self, payment: Payment) -> None: ...
 
@@ -106,7 +116,7 @@ class OperatorService:
         consultation = await self._one(consultation_id)
         action = "consultation_read" if purpose is None else "consultation_revealed"
         await self._note(caller, action, consultation, purpose or "look_up")
-        return consultation, await self._payments.of(consultation.id)
+        return consultation, await self._payments.of(("consultation", consultation.id))
 
     async def cancel(self, caller: Caller, consultation_id: str, reason: str) -> Consultation:
         """Close an open one in the hospital's name; what was paid goes back. Raises Conflict."""
@@ -123,22 +133,22 @@ class OperatorService:
     ) -> list[Payment]:
         found = await self._payments.search(states, before, limit)
         await self._audit.record_all(
-            caller.user, "payment_listed", {p.consultation: p.payer for p in found}, SEARCH
+            caller.user, "payment_listed", {p.subject[1]: p.payer for p in found}, SEARCH
         )
         return found
 
     async def refund(self, caller: Caller, payment_id: str, reason: str) -> Payment:
-        """Give back what was paid for a consultation that is over. Raises Conflict.
+        """Give back what was paid for a consultation or an order that is over. Raises Conflict.
 
         A refund that its provider refused is asked for again, under the number it has.
         """
         payment = await self._payments.get(payment_id)
         if payment is None:
             raise Forbidden
-        consultation = await self._one(payment.consultation)
-        await self._note(caller, "payment_refunded", consultation, reason)
-        if consultation.open:
-            raise Conflict("问诊尚未结束，请取消问诊，费用会随之退回")
+        details = dict([payment.subject])
+        await self._audit.record(caller.user, "payment_refunded", payment.payer, reason, details)
+        if await self._refunds.ended(payment.subject) is None:
+            raise Conflict(STILL_OPEN[payment.subject[0]])
         if payment.state in NOTHING_TO_REFUND and payment.problem is None:
             raise Conflict(NOTHING_TO_REFUND[payment.state])
         await self._refunds.give_back(payment)

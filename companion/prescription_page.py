@@ -12,6 +12,7 @@ STATES = {
     PrescriptionState.SUBMITTED: "待审核",
     PrescriptionState.APPROVED: "已审核",
     PrescriptionState.REJECTED: "审核未通过",
+    PrescriptionState.DELIVERED: "已取药",
     PrescriptionState.VOID: "已作废",
 }
 STYLE = """

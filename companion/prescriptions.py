@@ -8,12 +8,13 @@ from typing import Protocol
 from care.accounts import STAFF, Caller, Role
 from care.audit import Inspection
 from care.consultation import Consultation
+from care.deadlines import follow_up_until
 from care.effects import PrescriptionUpdated
 from care.errors import Conflict, Forbidden
 from care.policy import Policy
 from care.ports import Channel, Clock, ConsultationStore
 from care.prescribing import Content
-from care.prescription_effects import caused_by
+from care.prescription_effects import asked, caused_by
 from care.prescriptions import (
     Decision,
     Prescription,
@@ -143,17 +144,22 @@ class PrescriptionService:
         refuse_closed(c, now, self._policy.consultations)
         valid_until = now + timedelta(days=self._policy.prescriptions.valid_days)
         decision = Decision(approved=True, valid_until=valid_until, signature=self._by(caller))
-        return await self._decide(p, PrescriptionAction.APPROVE, decision)
+        # none while it is in progress: then its room is open anyway
+        ask_until = follow_up_until(c, self._policy.consultations)
+        ended = c if ask_until else None
+        return await self._decide(p.changed(check_at=ask_until), decision, ended)
 
     async def reject(self, prescription_id: str, caller: Caller, reason: str) -> Prescription:
         """Send it back to the doctor, who reads the reason."""
         p = await self._permitted(prescription_id, PrescriptionAction.REJECT, caller)
         decision = Decision(approved=False, reason=reason, signature=self._by(caller))
-        return await self._decide(p, PrescriptionAction.REJECT, decision)
+        return await self._decide(p, decision, None)
 
     async def _decide(
-        self, p: Prescription, action: PrescriptionAction, decision: Decision
+        self, p: Prescription, decision: Decision, ended: Consultation | None
     ) -> Prescription:
+        approved = decision.approved
+        action = PrescriptionAction.APPROVE if approved else PrescriptionAction.REJECT
         after = move(p, action, decision=decision)
         if not await self._doctors_holds(p):
             # nobody signs beneath what the doctor did not write
@@ -161,7 +167,7 @@ class PrescriptionService:
         by = decision.signature
         value = await self._signing.sign(by.by, pharmacists_text(after))
         signed = decision.changed(signature=by.changed(value=value))
-        return await self._store_change(p, after.changed(decision=signed))
+        return await self._store_change(p, after.changed(decision=signed), ended)
 
     async def void(self, prescription_id: str, caller: Caller, reason: str) -> Prescription:
         """Take it back; nothing is had for it any more."""
@@ -220,6 +226,20 @@ class PrescriptionService:
             users += await self._pharmacists()
         self._channel.push(users, "prescription:updated", p.to_wire())
 
+    async def look_at(self, p: Prescription) -> None:
+        """Close the room it opened for questions, once their time is over (C13)."""
+        c = await self._consultations.get(p.consultation)
+        if c is None or p.check_at is None:
+            return
+        until = follow_up_until(c, self._policy.consultations)
+        if until and until > self._clock.now():
+            await self._store.postpone(p, until)
+            return
+        after = p.changed(check_at=None, version=p.version + 1)
+        outgoing = asked(after, c)
+        if await self._store.replace(p, after, outgoing):
+            await self._carrier.carry_out(outgoing.id)
+
     async def _permitted(
         self, prescription_id: str, action: PrescriptionAction, caller: Caller
     ) -> Prescription:
@@ -254,9 +274,11 @@ class PrescriptionService:
         valid = holds and signer in {None, signature.by}
         return Proof(signature, await self._signing.public_key(signature.by), text.decode(), valid)
 
-    async def _store_change(self, before: Prescription, after: Prescription) -> Prescription:
+    async def _store_change(
+        self, before: Prescription, after: Prescription, ended: Consultation | None = None
+    ) -> Prescription:
         submitted = after.state is PrescriptionState.SUBMITTED
-        outgoing = caused_by(after, await self._pharmacists() if submitted else ())
+        outgoing = caused_by(after, await self._pharmacists() if submitted else (), ended)
         if not await self._store.replace(before, after, outgoing):
             raise Conflict(CHANGED_MEANWHILE)
         await self._carrier.carry_out(outgoing.id)

@@ -10,10 +10,11 @@ import structlog
 from aiohttp import web
 from prometheus_client import CollectorRegistry
 
-from care.effects import PrescriptionUpdated
+from care.effects import DrugOrderUpdated, PrescriptionUpdated
 from companion.bookings import BookingService
 from companion.calls import CallPages
 from companion.contacts import AccountContacts
+from companion.drug_orders import DrugOrderService
 from companion.operator import OperatorService
 from companion.prescribing import Writing
 from companion.prescriptions import PrescriptionService
@@ -22,6 +23,7 @@ from companion.rest import kernel, openapi, pages
 from companion.rest.bookings import BookingRoutes
 from companion.rest.calls import CallRoutes
 from companion.rest.consultations import ConsultationRoutes
+from companion.rest.drug_orders import DrugOrderRoutes
 from companion.rest.kernel import Route
 from companion.rest.notices import NoticeRoutes
 from companion.rest.operator import OperatorRoutes
@@ -58,6 +60,7 @@ from realtime.lifecycle import (
     settle_memory,
 )
 from realtime.paying import join_payments
+from realtime.rooms.deadlines import Timed
 from realtime.rooms.payments import PaymentService
 from realtime.rooms.requests import RequestService
 from realtime.secrets import Secrets
@@ -157,6 +160,15 @@ class Hub:
             policy,
         )  # fmt: skip
         core.carrier.perform(PrescriptionUpdated, self.prescriptions.tell)
+        core.deadlines.watch(Timed(stores.prescriptions, self.prescriptions.look_at))
+        self.drug_orders = DrugOrderService(
+            stores.drug_orders, stores.prescriptions, stores.pharmacies, stores.addresses,
+            self.payments, stores.payments, stores.accounts.pharmacists, core.carrier,
+            core.fanout, stores.audit, self.clock, policy.consultations, ZoneInfo(policy.timezone),
+        )  # fmt: skip
+        self.payments.serve_orders(self.drug_orders)
+        core.carrier.perform(DrugOrderUpdated, self.drug_orders.tell)
+        core.deadlines.watch(Timed(stores.drug_orders, self.drug_orders.look_at))
 
     def _join_gateway(self, metrics: Metrics) -> None:
         settings, tokens = self.settings.gateway, self.companion.tokens
@@ -197,6 +209,7 @@ class Hub:
             *PrescriptionRoutes(
                 self.prescriptions, self.companion.catalogue, self.clock, zone
             ).routes(),
+            *DrugOrderRoutes(self.drug_orders, self.clock).routes(),
         ]
         wechat = self.providers.get("wechat")
         if isinstance(wechat, WechatPay):

@@ -44,11 +44,15 @@ def group(about: str) -> typer.Typer:
 cli = group("Wenzhen (问诊): the realtime hub of an Internet hospital.")
 accounts = group("Accounts of the hospital's staff.")
 record = group("Records of consultations.")
+prescription = group("Prescriptions (处方).")
+catalogue = group("The catalogue of drugs and diagnoses.")
 bot = group("The scripted client.")
 config = group("The settings.")
 dev = group("Help for development.")
 cli.add_typer(accounts, name="accounts")
 cli.add_typer(record, name="record")
+cli.add_typer(prescription, name="prescription")
+cli.add_typer(catalogue, name="catalogue")
 cli.add_typer(bot, name="bot")
 cli.add_typer(config, name="config")
 cli.add_typer(dev, name="dev")
@@ -159,6 +163,44 @@ def export_record(
     if not run(operations.export_record(settings, consultation, out)):
         fail(f"There is no consultation {consultation}.")
     print(out)
+
+
+@prescription.command("verify")
+def verify_prescription(
+    prescription_id: Annotated[str, typer.Argument(metavar="PRESCRIPTION")],
+    config_file: ConfigFile = None,
+    data: DataFolder = None,
+) -> None:
+    """Check the signatures of doctor and pharmacist; exit code 1 unless every one holds."""
+    from realtime import operations
+
+    settings = load_settings(config_file, given(data=data))
+    logs.configure(settings.log)
+    verdict = run(operations.verify_prescription(settings, prescription_id))
+    if verdict is None:
+        fail(f"There is no prescription {prescription_id}.")
+    for who, proof in (("doctor", verdict.doctor), ("pharmacist", verdict.pharmacist)):
+        says = "not signed" if proof is None else "holds" if proof.valid else "DOES NOT HOLD"
+        print(f"{who}: {says}")
+    if not verdict.valid:
+        fail("The prescription is not as it was signed.")
+    print("The prescription is as it was signed.")
+
+
+@catalogue.command("load")
+def load_catalogue(
+    drugs: Annotated[Path | None, typer.Option(help="CSV [default: the shipped one].")] = None,
+    diagnoses: Annotated[Path | None, typer.Option(help="CSV [default: the shipped one].")] = None,
+    config_file: ConfigFile = None,
+    data: DataFolder = None,
+) -> None:
+    """Load drugs and diagnoses; what has the same id is replaced, a wrong line loads nothing."""
+    from realtime import operations
+
+    settings = load_settings(config_file, given(data=data))
+    logs.configure(settings.log)
+    loaded = run(operations.load_catalogue(settings, drugs, diagnoses))
+    print(f"{loaded[0]} drugs, {loaded[1]} diagnoses.")
 
 
 @bot.command("run")

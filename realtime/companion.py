@@ -15,6 +15,7 @@ from companion.files import FileService
 from companion.one_tap import MiniProgram, NoMiniProgram, OneTap, SandboxMiniProgram
 from companion.passwords import Passwords
 from companion.people import PeopleService
+from companion.pharmacies import PharmacyService
 from companion.probe.inspector import Inspector
 from companion.rest.auth import AuthRoutes
 from companion.rest.consents import ConsentRoutes
@@ -22,6 +23,7 @@ from companion.rest.directory import DirectoryRoutes
 from companion.rest.files import FileRoutes
 from companion.rest.kernel import Route
 from companion.rest.people import PeopleRoutes
+from companion.rest.pharmacies import PharmacyRoutes
 from companion.schedules import ScheduleService
 from companion.sessions import OnRevoked, Sessions
 from companion.sms_codes import SmsCodes
@@ -80,6 +82,7 @@ class Companion:
             stores.people, stores.consultations, stores.audit, clock, policy.people, zone
         )
         self.catalogue = Catalogue(stores.drugs, stores.diagnoses)
+        self.pharmacies = PharmacyService(stores.pharmacies, stores.addresses, stores.prescriptions)
         self.schedules = ScheduleService(stores.schedules, policy.bookings)
         self.directory = Directory(
             stores.doctors, stores.favourites, stores.reviews, stores.departments,
@@ -100,6 +103,7 @@ class Companion:
             *PeopleRoutes(self.people, self._clock, self._policy.people).routes(),
             *ConsentRoutes(consents.load()).routes(),
             *DirectoryRoutes(self.directory, self._clock).routes(),
+            *PharmacyRoutes(self.pharmacies, self._clock).routes(),
             *FileRoutes(self.files, self._clock, self._policy.files).routes(),
         ]
 
@@ -107,7 +111,8 @@ class Companion:
         """Load the demo data once (PROTOCOL.md, «Demo data»)."""
         parts = DemoParts(
             self.accounts, self.people, self._stores.doctors, self._stores.departments,
-            self._stores.hospitals, self.schedules, self.catalogue, self._stores.demo_marks,
+            self._stores.hospitals, self.schedules, self.catalogue, self.pharmacies,
+            self._stores.demo_marks,
         )  # fmt: skip
         await load_demo(parts, self._clock.now())
 

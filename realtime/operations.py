@@ -7,6 +7,7 @@ from pathlib import Path
 
 from care.accounts import Role
 from care.directory import Practice
+from companion.prescriptions import Verdict
 from companion.rest import openapi
 from realtime import app, archive, record
 from realtime.gateway import asyncapi
@@ -51,6 +52,18 @@ async def verify_record(settings: Settings, consultation: str) -> record.Verdict
 async def export_record(settings: Settings, consultation: str, out: Path) -> bool:
     async with hub(settings) as parts:
         return await archive.export(parts.stores, consultation, out)
+
+
+async def verify_prescription(settings: Settings, prescription: str) -> Verdict | None:
+    async with hub(settings) as parts:
+        return await parts.prescriptions.verify(prescription)
+
+
+async def load_catalogue(
+    settings: Settings, drugs: Path | None, diagnoses: Path | None
+) -> tuple[int, int]:
+    async with hub(settings) as parts:
+        return await parts.companion.catalogue.load(drugs, diagnoses)
 
 
 async def write_reference(out: Path) -> list[Path]:

@@ -4,6 +4,7 @@ from care.policy import Policy
 from care.ports import Clock
 from realtime.secrets import Secrets
 from storage.accounts import AccountStore
+from storage.addresses import Addresses
 from storage.audit import AuditTrail
 from storage.call_quality import CallQuality
 from storage.call_tickets import CallTickets
@@ -14,6 +15,7 @@ from storage.consultations import Consultations
 from storage.database import Database
 from storage.demo import DemoMarks
 from storage.doctors import Doctors
+from storage.drug_orders import DrugOrders
 from storage.favourites import Favourites
 from storage.files import Files
 from storage.login_failures import LoginFailureStore
@@ -23,6 +25,7 @@ from storage.notices import Notices
 from storage.outbox import Outbox
 from storage.payments import Payments
 from storage.people import People
+from storage.pharmacies import Pharmacies
 from storage.prescriptions import Prescriptions
 from storage.presence import Presence
 from storage.read_marks import ReadMarks
@@ -69,6 +72,11 @@ class Stores:
         self.drugs = Drugs(database)
         self.diagnoses = Diagnoses(database)
         self.prescriptions = Prescriptions(database, self.outbox)
+        self.pharmacies = Pharmacies(database)
+        self.addresses = Addresses(database, self.vault)
+        self.drug_orders = DrugOrders(
+            database, self.outbox, self.prescriptions, self.pharmacies, self.vault
+        )
         self.signing_keys = SigningKeyStore(database, self.vault)
         self.call_quality = CallQuality(database)
         self.call_tickets = CallTickets(database)

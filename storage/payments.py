@@ -1,14 +1,16 @@
 """The payments collection: each step is one conditional write from the state it starts in (M1)."""
 
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any
 
 from pymongo import ASCENDING, DESCENDING, IndexModel
+from pymongo.errors import OperationFailure
 
-from care.effects import Effect, Outgoing, Paid, Updated
+from care.effects import DrugOrderUpdated, Effect, Outgoing, Paid, Updated
 from care.notices import refund_notice
-from care.payments import TABLE, Payment, PaymentState
+from care.payments import SERVICES, TABLE, Payment, PaymentState, Subject
 from care.reconciliation import Span
 from storage.database import Database, Document, Session
 from storage.outbox import Outbox
@@ -24,10 +26,16 @@ class Payments:
         self._outbox = outbox
 
     async def ensure_indexes(self) -> None:
+        with suppress(OperationFailure):
+            # of a time when there were no other payments; not there is as well
+            await self._payments.drop_index("consultation_1")
         await self._payments.create_indexes(
             [
                 # one payment an order: paying twice is paying the same one
-                IndexModel([("consultation", ASCENDING)], unique=True),
+                *(
+                    IndexModel([(name, ASCENDING)], unique=True, sparse=True, name=f"of_{name}")
+                    for name in SERVICES
+                ),
                 # the provider knows a payment by this number
                 IndexModel([("out_trade_no", ASCENDING)], unique=True),
                 # a refund has one number, and no other refund has it
@@ -47,10 +55,11 @@ class Payments:
         )
 
     async def ensure(self, payment: Payment) -> Payment:
-        """Store the order's payment, or return the one it has."""
-        document = payment.model_dump(exclude={"id"})
+        """Store the subject's payment, or return the one it has."""
+        kind, subject = payment.subject
+        document = payment.model_dump(exclude={"id", *SERVICES})
         stored = await self._payments.find_one_and_update(
-            {"consultation": payment.consultation},
+            {kind: subject},
             {"$setOnInsert": {"_id": payment.id, **document}},
             upsert=True,
             return_document=True,
@@ -62,8 +71,8 @@ class Payments:
         document = await self._payments.find_one({"_id": payment_id})
         return _from_document(document) if document else None
 
-    async def of(self, consultation_id: str) -> Payment | None:
-        document = await self._payments.find_one({"consultation": consultation_id})
+    async def of(self, subject: Subject) -> Payment | None:
+        document = await self._payments.find_one(dict([subject]))
         return _from_document(document) if document else None
 
     async def search(
@@ -123,13 +132,18 @@ class Payments:
 
     async def paid(self, payment: Payment, now: datetime) -> bool:
         """Note that the money arrived, once; the consultation is told by the outbox."""
-        told = Paid(consultation=payment.consultation)
+        told = Paid(consultation=payment.consultation, drug_order=payment.drug_order)
         return await self._move(payment, PaymentState.PAID, [told], paid_at=now)
 
     async def refunded(self, payment: Payment, now: datetime) -> bool:
         """Note that the money went back, once; the patient is told by the outbox."""
         notice = refund_notice(payment, now)
-        shown = Updated(consultation=payment.consultation, doctor=False)
+        kind, subject = payment.subject
+        shown: Effect = (
+            Updated(consultation=subject, doctor=False)
+            if kind == "consultation"
+            else DrugOrderUpdated(order=subject)
+        )
         return await self._move(payment, PaymentState.REFUNDED, [notice, shown], refunded_at=now)
 
     async def _move(

@@ -1,6 +1,7 @@
 """The prescriptions collection: one document a prescription, changed by its version (X1–X3)."""
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from pymongo import ASCENDING, DESCENDING, IndexModel
@@ -23,6 +24,8 @@ INDEXES = [
     IndexModel([("state", ASCENDING), ("_id", DESCENDING)]),
     # what a consultation led to
     IndexModel([("consultation", ASCENDING), ("_id", DESCENDING)]),
+    # the clocks: only those that opened a room for questions have one
+    IndexModel([("check_at", ASCENDING)], partialFilterExpression={"check_at": {"$type": "date"}}),
     # what a person took before
     IndexModel([("person.id", ASCENDING), ("_id", DESCENDING)]),
 ]
@@ -84,6 +87,57 @@ class Prescriptions:
             query["_id"] = {"$lt": before}
         found = self._prescriptions.find(query).sort("_id", DESCENDING).limit(limit)
         return [from_document(document) async for document in found]
+
+    async def fill(
+        self, session: Session, prescription_id: str, patient: str, order: str, now: datetime
+    ) -> bool:
+        """Mark it as ordered for its patient; no where it is not his, void, filled or expired."""
+        usable = {
+            "_id": prescription_id,
+            "patient": patient,
+            "state": PrescriptionState.APPROVED.value,
+            "order": None,
+            "decision.valid_until": {"$gt": now},
+        }
+        return await self._mark(session, usable, {"order": order})
+
+    async def free(self, session: Session, prescription_id: str, order: str) -> None:
+        """Let it be ordered again: this order came to nothing."""
+        await self._mark(session, {"_id": prescription_id, "order": order}, {"order": None})
+
+    async def deliver(self, session: Session, prescription_id: str, order: str) -> None:
+        """Note that the medicine was had."""
+        delivered = {"state": PrescriptionState.DELIVERED.value}
+        await self._mark(session, {"_id": prescription_id, "order": order}, delivered)
+
+    async def _mark(self, session: Session, known: Document, changes: Document) -> bool:
+        # the version too: whoever read it before, and would make it void, must look again
+        marked = await self._prescriptions.update_one(
+            known, {"$set": changes, "$inc": {"version": 1}}, session=session
+        )
+        return marked.matched_count == 1
+
+    async def claim_due(self, now: datetime, until: datetime) -> Prescription | None:
+        """Take the one due longest; no other process is given it before `until`."""
+        document = await self._prescriptions.find_one_and_update(
+            {"check_at": {"$type": "date", "$lte": now}},
+            {"$set": {"check_at": until}},
+            sort=[("check_at", ASCENDING)],
+        )
+        return from_document(document) if document else None
+
+    async def next_check(self) -> datetime | None:
+        """Tell when the next clock is to be looked at."""
+        found = await self._prescriptions.find_one(
+            {"check_at": {"$type": "date"}}, {"check_at": 1}, sort=[("check_at", ASCENDING)]
+        )
+        return found["check_at"] if found else None
+
+    async def postpone(self, p: Prescription, check_at: datetime) -> None:
+        """Look at it again at this time, unless it changed meanwhile."""
+        await self._prescriptions.update_one(
+            {"_id": p.id, "version": p.version}, {"$set": {"check_at": check_at}}
+        )
 
     async def of_person(self, person_id: str, limit: int) -> list[Prescription]:
         """List a person's, newest first."""

@@ -143,6 +143,7 @@ class PrescriptionView(BaseModel):
     submitted_at: str | None
     decision: DecisionView | None
     valid_until: str | None
+    order: str | None
     voided: VoidView | None
 
 

@@ -115,7 +115,7 @@ class WechatPay:
         order = {
             "appid": self._appid,
             "mchid": self._signer.mchid,
-            "description": "问诊费",
+            "description": payment.service,
             "out_trade_no": payment.out_trade_no,
             "time_expire": (payment.created_at + self._order_time).isoformat(timespec="seconds"),
             "notify_url": self._notify_url,

@@ -12,6 +12,7 @@ EVENTS = [
     ServerEvent("consultation:updated", "The consultation, after any change of it or its queue"),
     ServerEvent("transfer:updated", "A transfer (转诊) of one's own, after any change of it (T1)"),
     ServerEvent("prescription:updated", "The prescription, after any change of it (X2)"),
+    ServerEvent("drug_order:updated", "The order of drugs, after any change of it or its payment"),
     ServerEvent("call:incoming", "Somebody calls: `call`, `text` (V1)"),
     ServerEvent("call:updated", "The call as its party sees it, after any change: `call`"),
     ServerEvent("call:offer", "The other side's offer: `call`, `from`, `sdp`"),

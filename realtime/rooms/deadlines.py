@@ -61,11 +61,15 @@ class Deadlines:
         server_time: Callable[[], Awaitable[datetime]],
         clock: Clock,
     ) -> None:
-        self._kinds = kinds
+        self._kinds = [*kinds]
         self._server_time = server_time
         self._clock = clock
         # the poll and an advance of the virtual clock must not interleave
         self._turn = asyncio.Lock()
+
+    def watch(self, kind: Timed) -> None:
+        """Look at one more kind of records."""
+        self._kinds.append(kind)
 
     async def run(self, *, virtual: bool) -> None:
         """Close what is due, for as long as the process runs."""

@@ -21,6 +21,7 @@ from care.payments import (
     PaymentState,
     Receipt,
     RefundNews,
+    Subject,
 )
 from care.ports import Clock, ConsultationStore, PaymentStore
 from care.record import new_id
@@ -50,6 +51,18 @@ class Moves(Protocol):
     async def paid(self, consultation_id: str) -> Consultation: ...
 
 
+class Orders(Protocol):
+    """The orders of drugs, as their money sees them.
+
+    `paid` raises Conflict for one that closed before. `ended` says whether its end gives the money
+    back; None while it is open.
+    """
+
+    async def paid(self, order_id: str) -> object: ...
+
+    async def ended(self, order_id: str) -> bool | None: ...
+
+
 class Carrier(Protocol):
     """Carries a stored change's effects out, now if possible."""
 
@@ -73,6 +86,7 @@ class PaymentService:
         self._clock = clock
         self._ask_seconds = ask_seconds
         self._moves: Moves | None = None
+        self._orders: Orders | None = None
         self._carrier: Carrier | None = None
         self._asking: set[asyncio.Task[None]] = set()
 
@@ -81,18 +95,26 @@ class PaymentService:
         self._moves = moves
         self._carrier = carrier
 
+    def serve_orders(self, orders: Orders) -> None:
+        self._orders = orders
+
     async def begin(self, c: Consultation) -> tuple[Payment, Mapping[str, Any]]:
         """Begin its payment, or go on with the one begun; answer what the client needs to pay."""
+        return await self.begin_for(("consultation", c.id), c.patient, c.order_no, c.price)
+
+    async def begin_for(
+        self, subject: Subject, payer: str, order_no: str, amount: int
+    ) -> tuple[Payment, Mapping[str, Any]]:
         now = self._clock.now()
         payment = Payment(
             id=new_id(now),
-            consultation=c.id,
-            payer=c.patient,
+            payer=payer,
             provider=self._current,
-            out_trade_no=c.order_no,
-            amount=c.price,
+            out_trade_no=order_no,
+            amount=amount,
             created_at=now,
             ask_at=now + ASK_AFTER,
+            **dict([subject]),
         )
         stored = await self._store.ensure(payment)
         return stored, await self._provider(stored).prepare(stored)
@@ -112,19 +134,29 @@ class PaymentService:
             await self._carry(f"payment:{payment.id}:paid")
 
     async def paid(self, effect: Paid) -> None:
-        """Open the consultation, or give the money back when it closed in the meantime."""
-        if self._moves is None:
+        """Let what was paid for go on, or give the money back when it closed in the meantime."""
+        kind, subject = effect.subject
+        moved = self._orders if kind == "drug_order" else self._moves
+        if moved is None:
             raise RuntimeError("PaymentService.serve must be called before money moves")
         try:
-            await self._moves.paid(effect.consultation)
+            await moved.paid(subject)
         except Conflict:
-            c = await self._consultations.get(effect.consultation)
-            if c is not None and not c.open:
-                await self.settle(Settle(consultation=c.id, refund=refundable(c)))
+            refund = await self.ended(effect.subject)
+            if refund is not None:
+                await self.settle(Settle(refund=refund, **dict([effect.subject])))
+
+    async def ended(self, subject: Subject) -> bool | None:
+        """Say whether the end of what is paid for gives the money back; None while it is open."""
+        kind, id_ = subject
+        if kind == "drug_order":
+            return await self._orders.ended(id_) if self._orders else None
+        c = await self._consultations.get(id_)
+        return None if c is None or c.open else refundable(c)
 
     async def settle(self, effect: Settle) -> None:
-        """Bring the payment in line with its consultation's end: close it, or give it back."""
-        payment = await self._store.of(effect.consultation)
+        """Bring the payment in line with its subject's end: close it, or give it back."""
+        payment = await self._store.of(effect.subject)
         if payment is None:
             return
         now = self._clock.now()
@@ -218,16 +250,15 @@ class PaymentService:
         )
         if receipt := await provider.query(payment):
             await self.arrived(payment.provider, receipt)
-        elif payment.state is PaymentState.PENDING and await self._over(payment.consultation):
+        elif payment.state is PaymentState.PENDING and await self._over(payment):
             # its closing came before this payment was stored, and could not close it along
             await self._store.step(payment, PaymentState.CLOSED, ask_at=now)
         else:
             # for an order that is closed there too, no money can come any more
             await self._store.ask_again(payment, None if final else _later(payment, now))
 
-    async def _over(self, consultation_id: str) -> bool:
-        c = await self._consultations.get(consultation_id)
-        return c is not None and not c.open
+    async def _over(self, payment: Payment) -> bool:
+        return await self.ended(payment.subject) is not None
 
     def _provider(self, payment: Payment) -> PaymentProvider:
         """Give the one that the payment began with. Raises ProviderMissing."""

@@ -4,11 +4,11 @@ from typing import Any
 
 from care.accounts import Caller, Role
 from care.consultation import Consultation, Mode, State
-from care.deadlines import deadline
+from care.deadlines import deadline, follow_up_until
 from care.errors import Forbidden
 from care.policy import Policy
 from care.ports import Channel, ConsultationStore, LogReader, OnlineUsers, ReadMarkStore
-from care.rooms import Activity, Message
+from care.rooms import Activity, Head, Message
 from realtime.rooms.views import MessageViews, optional_time
 
 _MODE_NAME = {Mode.TEXT: "图文问诊", Mode.VOICE: "语音问诊", Mode.VIDEO: "视频问诊"}
@@ -117,10 +117,13 @@ class RoomService:
         activity = await self._log.activity(rooms)
         marks = await self._marks.of_rooms(rooms)
         unread = await self._log.unread(viewer, {r: marks[r].get(viewer, 0) for r in rooms})
+        ended = [c.room for c in found if c.state is State.ENDED]
+        heads = await self._log.heads(ended) if ended else {}
         online = await self._online.online({user for c in found for user in c.members})
         return [
             self._show(c, viewer, activity[c.room], marks[c.room], online)
             | {"unread": unread.get(c.room, 0)}
+            | self._asking(c, heads.get(c.room))
             | await self._as_a_record(c, viewer)
             for c in found
         ]
@@ -166,6 +169,13 @@ class RoomService:
             "closes_at": optional_time(due.at if due else None),
             "closes_because": due.because.value if due else None,
         }
+
+    def _asking(self, c: Consultation, head: Head | None) -> dict[str, Any]:
+        """Show a room that a late prescription opened for questions (C13): the log's fence says."""
+        until = follow_up_until(c, self._policy.consultations)
+        if head is None or until is None or not head.fence.writers:
+            return {}
+        return {"open": True, "closes_at": optional_time(until), "closes_because": "asked"}
 
     async def announce(self, consultation: Consultation) -> None:
         """Send every member the room's new snapshot."""

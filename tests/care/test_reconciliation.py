@@ -77,7 +77,8 @@ def test_a_difference_names_both_sides() -> None:
     (told,) = compared([ROW.changed(amount=120)], payment()).differences
     assert told.model_dump(exclude={"out_refund_no"}) == {
         "kind": Kind.PAYMENT_AMOUNT, "out_trade_no": "n1", "consultation": "c1",
-        "amount_here": 100, "amount_there": 120, "state_here": "paid", "state_there": "SUCCESS",
+        "drug_order": None, "amount_here": 100, "amount_there": 120, "state_here": "paid",
+        "state_there": "SUCCESS",
     }  # fmt: skip
 
 

@@ -9,12 +9,17 @@ import pytest
 from care.policy import BookingPolicy
 from companion.catalogue import Catalogue
 from companion.demo import DemoParts, load_demo, read_data
+from companion.pharmacies import PharmacyService
 from companion.schedules import ScheduleService
+from storage.addresses import Addresses
 from storage.catalogue import Diagnoses, Drugs
 from storage.database import Database
 from storage.demo import DemoMarks
+from storage.outbox import Outbox
+from storage.pharmacies import Pharmacies
+from storage.prescriptions import Prescriptions
 from storage.schedules import Schedules
-from tests.clock import START
+from tests.clock import START, ManualClock
 from tests.companion.conftest import Hospital, Phone
 from tests.companion.ward import User, Ward
 
@@ -47,6 +52,11 @@ def parts(ward: Ward, database: Database) -> DemoParts:
         ward.hospitals,
         ScheduleService(Schedules(database), BookingPolicy()),
         Catalogue(Drugs(database), Diagnoses(database)),
+        PharmacyService(
+            Pharmacies(database),
+            Addresses(database, ward.hospital.vault),
+            Prescriptions(database, Outbox(database, ManualClock())),
+        ),
         DemoMarks(database),
     )
 

@@ -40,7 +40,7 @@ PUBLIC = {
 
 OWNED = {
     "/people/{id}", "/consultations/{id}", "/notices/{id}", "/bookings/{id}", "/schedules/{id}",
-    "/prescriptions/{id}",
+    "/prescriptions/{id}", "/drug-orders/{id}", "/addresses/{id}",
 }  # fmt: skip
 NOBODYS = {
     "/operator/consultations/{id}", "/operator/accounts/{id}", "/operator/dead-letters/{id}",
@@ -374,6 +374,10 @@ async def test_what_belongs_to_others_is_forbidden(
     schedules = await ward.ask("GET", "/schedules", booked["doctor_token"])
     written = text() | {"consultation": consultations.body["items"][0]["id"]}
     prescription = await ward.ask("POST", "/prescriptions", ward.tokens["doctor"], json=written)
+    home = {"name": "炎帝", "phone": "13412345678", "region": "福州市", "detail": "东街1号"}
+    address = await ward.ask("POST", "/addresses", ward.tokens["patient"], json=home)
+    (buyer,) = await load_rooms(http, clocked.url, 1)
+    order = await order_medicine(ward, buyer)
     ours = {
         "/notices/{id}": notices.body["items"][0]["id"],
         "/people/{id}": people.body["items"][0]["id"],
@@ -381,6 +385,8 @@ async def test_what_belongs_to_others_is_forbidden(
         "/bookings/{id}": booked["consultation"],
         "/schedules/{id}": schedules.body["items"][0]["id"],
         "/prescriptions/{id}": prescription.body["id"],
+        "/drug-orders/{id}": order,
+        "/addresses/{id}": address.body["id"],
     }
     assert ours.keys() == OWNED
     for operation in ward.operations:
@@ -390,6 +396,19 @@ async def test_what_belongs_to_others_is_forbidden(
                 path = operation.at(ours[operation.owner])
                 reply = await ward.ask(operation.method, path, token, json=good)
                 assert (reply.status, reply.code()) == (403, "forbidden"), operation.name
+
+
+async def order_medicine(ward: Ward, room: Mapping[str, str]) -> str:
+    """Bring a consultation to an order of drugs that waits for its payment."""
+    written = text() | {"consultation": room["consultation"]}
+    doctor, pharmacist = room["doctor_token"], ward.tokens["pharmacist"]
+    made = (await ward.ask("POST", "/prescriptions", doctor, json=written)).body["id"]
+    await ward.ask("POST", f"/prescriptions/{made}/submit", doctor)
+    await ward.ask("POST", f"/prescriptions/{made}/approve", pharmacist)
+    wanted = {"prescription": made, "pharmacy": "P1", "handover": "pick_up"}
+    order = await ward.ask("POST", "/drug-orders", room["patient_token"], json=wanted)
+    assert order.status == 201, order
+    return str(order.body["id"])
 
 
 async def test_unknown_paths_are_problems(ward: Ward) -> None:

@@ -136,13 +136,24 @@ async def test_it_arrives_in_a_read_only_room_for_a_day(
     await say(doctor, c["room"], "用药后观察")
     late = await submitted(doctor, c["id"])
     await doctor.emit("consultation:end", consultation=c["id"])
+    unheard = {"room": c["room"], "client_id": "c1", "kind": "text", "body": {"text": "在吗"}}
+    assert (await patient.emit_refused("message:send", **unheard))["code"] == "closed"
     p = await approved(doctor, pharmacist, c["id"])
     card = await patient.event("message:new", kind="card")
     assert card["body"]["prescription"] == p["id"]
+    await patient.event("room:updated", open=True, closes_because="asked")
+    await say(patient, c["room"], "饭前吃还是饭后吃？")
+    await say(doctor, c["room"], "饭后半小时")
     await advance(DAY + 1)
     body = text() | {"consultation": c["id"]}
     for user in (doctor, pharmacist, patient):
         await user.client.log_in()
+    await patient.client.connect()
+    joined = await patient.emit("room:join", room=c["room"])
+    assert joined["room"]["open"] is False
+    assert joined["messages"][-1]["body"]["text"] == "处方咨询时间已结束，会话已关闭"
+    again = unheard | {"client_id": "c2"}
+    assert (await patient.emit_refused("message:send", **again))["code"] == "closed"
     assert (await doctor.refused("POST", "/prescriptions", body))[0] == 409
     assert (await pharmacist.refused("POST", f"/prescriptions/{late['id']}/approve"))[0] == 409
     reason = {"reason": "已超过可开方的时间"}

@@ -3,6 +3,7 @@
 import { Chat } from "./chat.js";
 import { Consultations } from "./consultations.js";
 import { button, field, guarded, h, shortTime } from "./dom.js";
+import { PrescriptionForm } from "./prescribing.js";
 import { openCall } from "./ringing.js";
 import { MODE, SEX, TURN, stateOf } from "./words.js";
 
@@ -69,7 +70,13 @@ export class DoctorView {
       return [button("接诊", act("consultation:accept"), "primary"), this.#decline(c)];
     }
     if (c.state === "in_progress") {
-      return [...calls, button("结束问诊", act("consultation:end"), "quiet"), this.#decline(c)];
+      return [
+        ...calls, button("结束问诊", act("consultation:end"), "quiet"), this.#decline(c),
+        new PrescriptionForm(this.#pane, c).element,
+      ];
+    }
+    if (c.follow_up_until && new Date(c.follow_up_until) > Date.now()) {
+      return [new PrescriptionForm(this.#pane, c).element];
     }
     return [];
   }

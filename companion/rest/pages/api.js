@@ -11,6 +11,12 @@ export class Refusal extends Error {
   }
 }
 
+const read = (answer) => {
+  if (answer.status === 204) return null;
+  if (answer.headers.get("Content-Type") === "application/pdf") return answer.blob();
+  return answer.json().catch(() => ({}));
+};
+
 export class Api {
   #access = null;
   #refresh = null;
@@ -58,6 +64,10 @@ export class Api {
     return this.#authorised("POST", path, body, { "Idempotency-Key": crypto.randomUUID() });
   }
 
+  put(path, body) {
+    return this.#authorised("PUT", path, body);
+  }
+
   async upload(file) {
     const form = new FormData();
     form.append("file", file);
@@ -87,7 +97,7 @@ export class Api {
     }).catch(() => {
       throw new Refusal(0, { code: "unavailable", detail: "无法连接服务器，请检查网络后重试" });
     });
-    const content = answer.status === 204 ? null : await answer.json().catch(() => ({}));
+    const content = await read(answer);
     if (!answer.ok) throw new Refusal(answer.status, content ?? {});
     return content;
   }

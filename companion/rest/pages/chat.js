@@ -1,6 +1,7 @@
 // The conversation both panes share: the head with state and deadline, the lines, the composer.
 
 import { button, guarded, h, money, remaining, shortTime } from "./dom.js";
+import { drawPrescription } from "./prescription.js";
 import { Room } from "./room.js";
 import { transferCard } from "./transfers.js";
 import { BECAUSE, PAYMENT, SEX, TURN, stateOf } from "./words.js";
@@ -150,7 +151,9 @@ export class Chat {
     this.online.classList.toggle("on", Boolean(peer?.online));
     this.state.textContent = stateOf(c);
     this.state.dataset.state = c.state;
-    this.form.hidden = c.state !== "in_progress";
+    // a late prescription opens the room for questions once more
+    const asking = c.state === "ended" && this.#room.snapshot?.open;
+    this.form.hidden = c.state !== "in_progress" && !asking;
     this.typing.textContent = this.#room.typingUntil > Date.now() ? "对方正在输入…" : "";
     this.#renderDeadline();
     this.#renderLines();
@@ -227,7 +230,7 @@ export class Chat {
     if (message.kind === "card" && message.body.card === "transfer") {
       return transferCard(this.#session, message.body, this.#consultation.transfer);
     }
-    if (message.kind === "card") return drawCard(message.body);
+    if (message.kind === "card") return drawCard(message.body, this.#session);
     return h("div", { class: mine ? "line mine" : "line" },
       h("div", { class: "bubble" }, this.#content(message)),
       h("p", { class: "meta" },
@@ -275,7 +278,9 @@ export class Chat {
   }
 }
 
-function drawCard({ card, person, description, images = [], at, ...rest }) {
+function drawCard(body, session) {
+  if (body.card === "prescription") return drawPrescription(body, session);
+  const { card, person, description, images = [], at, ...rest } = body;
   if (card !== "case") {
     return h("pre", { class: "card" }, JSON.stringify({ card, ...rest }, null, 2));
   }

@@ -3,6 +3,7 @@
 import { Chat } from "./chat.js";
 import { Consultations } from "./consultations.js";
 import { button, field, guarded, h, shortTime } from "./dom.js";
+import { PrescriptionForm } from "./prescribing.js";
 import { openCall } from "./ringing.js";
 import { TransfersToMe, transferForm } from "./transfers.js";
 import { MODE, SEX, TURN, stateOf } from "./words.js";
@@ -73,9 +74,14 @@ export class DoctorView {
       return [button("接诊", act("consultation:accept"), "primary"), this.#decline(c)];
     }
     if (c.state === "in_progress") {
-      const transfer = c.mode === "text" ? [transferForm(this.#pane, c)] : [];
-      const end = button("结束问诊", act("consultation:end"), "quiet");
-      return [...calls, end, this.#decline(c), ...transfer];
+      return [
+        ...calls, button("结束问诊", act("consultation:end"), "quiet"), this.#decline(c),
+        ...(c.mode === "text" ? [transferForm(this.#pane, c)] : []),
+        new PrescriptionForm(this.#pane, c).element,
+      ];
+    }
+    if (c.follow_up_until && new Date(c.follow_up_until) > Date.now()) {
+      return [new PrescriptionForm(this.#pane, c).element];
     }
     return [];
   }

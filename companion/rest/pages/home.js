@@ -1,9 +1,10 @@
-// The first page: is the server well, whom can one log in as, and the two sides.
+// The first page: is the server well, whom can one log in as, and the three sides.
 
 import { h } from "./dom.js";
 import { DoctorView } from "./doctor.js";
 import { Pane } from "./pane.js";
 import { PatientView } from "./patient.js";
+import { PharmacistView } from "./pharmacist.js";
 
 const HEALTH_EVERY_MS = 5_000;
 const ROLES = { patient: "患者", doctor: "医生", pharmacist: "药师", operator: "运营", admin: "管理员" };
@@ -49,6 +50,10 @@ async function start() {
   });
   new Pane(byId("doctor"), {
     role: "doctor", title: "医生端", device: "desktop", view: DoctorView, accounts: of("doctor"),
+  });
+  new Pane(byId("pharmacist"), {
+    role: "pharmacist", title: "药师端", device: "desktop", view: PharmacistView,
+    accounts: of("pharmacist"),
   });
 }
 

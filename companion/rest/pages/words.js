@@ -40,6 +40,11 @@ export const PAYMENT = {
   pending: "待支付", paid: "已支付", refunding: "退款中", refunded: "已退款", closed: "未支付",
 };
 
+export const FREQUENCY = {
+  qd: "每日1次", bid: "每日2次", tid: "每日3次", qid: "每日4次", q12h: "每12小时1次",
+  q8h: "每8小时1次", q6h: "每6小时1次", qn: "每晚1次", qod: "隔日1次", prn: "必要时", st: "立即一次",
+};
+
 export const SEX = { male: "男", female: "女" };
 
 // whose turn it is, as each side reads it

@@ -53,9 +53,10 @@ class PharmacyService:
         )
         return [Choice(one, _price(p, one.pharmacy, offers)) for one in found]
 
-    async def load(self, pharmacies: Path, offers: Path) -> tuple[int, int]:
+    async def load(self, pharmacies: Path | None, offers: Path | None) -> tuple[int, int]:
         """Put in what the files hold. Raises BadRequest with the line that is wrong."""
-        read_pharmacies, read_offers = read(pharmacies, Pharmacy), read(offers, Offer, 2)
+        read_pharmacies = read(pharmacies, Pharmacy) if pharmacies else []
+        read_offers = read(offers, Offer, 2) if offers else []
         await self._pharmacies.put(read_pharmacies, read_offers)
         return len(read_pharmacies), len(read_offers)
 

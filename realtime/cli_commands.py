@@ -203,6 +203,22 @@ def load_catalogue(
     print(f"{loaded[0]} drugs, {loaded[1]} diagnoses.")
 
 
+@catalogue.command("pharmacies")
+def load_pharmacies(
+    pharmacies: Annotated[Path | None, typer.Option("--file", help="CSV of pharmacies.")] = None,
+    offers: Annotated[Path | None, typer.Option(help="CSV of their prices and stock.")] = None,
+    config_file: ConfigFile = None,
+    data: DataFolder = None,
+) -> None:
+    """Load pharmacies, and what they ask for which drug; what has the same id is replaced."""
+    from realtime import operations
+
+    settings = load_settings(config_file, given(data=data))
+    logs.configure(settings.log)
+    loaded = run(operations.load_pharmacies(settings, pharmacies, offers))
+    print(f"{loaded[0]} pharmacies, {loaded[1]} prices.")
+
+
 @bot.command("run")
 def run_bot(scenario: Path, url: str = DEFAULT_URL) -> None:
     """Play a scenario against a server; exit code 1 when an expectation breaks."""

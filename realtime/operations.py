@@ -66,6 +66,13 @@ async def load_catalogue(
         return await parts.companion.catalogue.load(drugs, diagnoses)
 
 
+async def load_pharmacies(
+    settings: Settings, pharmacies: Path | None, offers: Path | None
+) -> tuple[int, int]:
+    async with hub(settings) as parts:
+        return await parts.companion.pharmacies.load(pharmacies, offers)
+
+
 async def write_reference(out: Path) -> list[Path]:
     """Write the protocol's generated reference: it needs the tables alone, no database."""
     secrets = parse({name: make() for name, make in MAKERS.items()}, optional={})

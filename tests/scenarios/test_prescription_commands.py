@@ -57,3 +57,19 @@ async def test_a_hospitals_catalogue_is_loaded_by_a_command(
     code, _, err = await wenzhen(*load)
     assert code == 1
     assert "drugs.csv:3: " in err
+
+
+@pytest.mark.rule("X4")
+async def test_pharmacies_and_their_prices_are_loaded_by_a_command(
+    clocked: ServerProcess, enter_as: Enter, tmp_path: Path
+) -> None:
+    pharmacies, offers = tmp_path / "pharmacies.csv", tmp_path / "offers.csv"
+    header = "id,name,address,telephone,latitude,longitude"
+    pharmacies.write_text(f"{header}\nH1,院内药房,一楼,0591-1,-33.9,151.2\n", "utf-8")
+    offers.write_text("pharmacy,drug,price,stock\nH1,D0001,1100,\nH1,D0002,900,3\n", "utf-8")
+    load = ("catalogue", "pharmacies", "--data", str(clocked.data))
+    code, out, err = await wenzhen(*load, "--file", str(pharmacies), "--offers", str(offers))
+    assert (code, out, err) == (0, "1 pharmacies, 2 prices.\n", "")
+    doctor = await enter_as(XIAOFU)
+    found = (await doctor.get("/pharmacies?near=-33.9,151.2"))["items"]
+    assert (found[0]["id"], found[0]["distance_m"], found[0]["delivers"]) == ("H1", 0, False)

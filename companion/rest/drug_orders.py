@@ -7,13 +7,12 @@ from pydantic import BaseModel, Field, StringConstraints
 
 from care.accounts import STAFF, Role
 from care.drug_orders import Handover, OrderAction, OrderState
-from care.errors import BadRequest
 from care.payments import PaymentState
 from care.ports import Clock
 from companion.drug_orders import DrugOrderService, OrderForm
 from companion.rest.consultations import PATIENT, Id
 from companion.rest.kernel import Body, Call, Route
-from companion.rest.paging import Listed, PageQuery
+from companion.rest.paging import Listed, PageQuery, several
 from companion.rest.people import Purpose
 from companion.rest.pharmacies import AddressView
 
@@ -129,7 +128,7 @@ class DrugOrderRoutes:
     async def list(self, call: Call) -> Any:
         query: Listing = call.query
         found = await self._orders.page(
-            call.caller, _states(query.state), query.cursor, query.limit + 1
+            call.caller, several(query.state, OrderState), query.cursor, query.limit + 1
         )
         shown = found[: query.limit]
         cursor = shown[-1].id if len(found) > query.limit else None
@@ -166,12 +165,3 @@ class DrugOrderRoutes:
         body: Purpose = call.body
         address = await self._orders.reveal(call.path["id"], call.caller, body.purpose)
         return address.model_dump()
-
-
-def _states(names: str | None) -> "list[OrderState] | None":
-    if names is None:
-        return None
-    try:
-        return [OrderState(name) for name in names.split(",")]
-    except ValueError:
-        raise BadRequest.field("state", f"应为 {', '.join(OrderState)} 之一") from None

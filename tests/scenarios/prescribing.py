@@ -2,7 +2,10 @@
 
 from typing import Any
 
-from tests.scenarios.people import User
+import pytest_asyncio
+
+from tests.scenarios.conftest import Enter, NewPatient
+from tests.scenarios.people import XIAOFU, User
 
 PHARMACIST = "13700000001"
 AMOXICILLIN = "D0001"
@@ -14,6 +17,21 @@ WARFARIN = "D0032"
 DIAZEPAM = "D0040"
 CODEINE = "D0045"
 PERIODONTITIS = "K05.2"
+
+
+@pytest_asyncio.fixture
+async def doctor(enter_as: Enter) -> User:
+    return await enter_as(XIAOFU)
+
+
+@pytest_asyncio.fixture
+async def pharmacist(enter_as: Enter) -> User:
+    return await enter_as(PHARMACIST)
+
+
+@pytest_asyncio.fixture
+async def patient(new_patient: NewPatient) -> User:
+    return await new_patient()
 
 
 def drug(drug_id: str = AMOXICILLIN, **changes: Any) -> dict[str, Any]:

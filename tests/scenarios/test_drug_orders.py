@@ -10,8 +10,10 @@ import pytest_asyncio
 from care.accounts import Role
 from care.drug_orders import ACTORS, TABLE, Handover, OrderAction, OrderState
 from tests.scenarios.conftest import Advance, Enter, NewPatient
-from tests.scenarios.people import HUANGFUMI, OPERATOR, XIAOFU, User, begin
-from tests.scenarios.prescribing import PHARMACIST, approved
+from tests.scenarios.people import HUANGFUMI, OPERATOR, User, begin
+from tests.scenarios.prescribing import approved, doctor, patient, pharmacist
+
+__all__ = ["doctor", "patient", "pharmacist"]
 
 DAY = 86400
 AT_ONCE = 20
@@ -20,21 +22,6 @@ HOME = {"name": "炎帝", "phone": MOBILE, "region": "福建省福州市鼓楼�
 NEAR_P2 = "26.0613,119.3106"
 S, A = OrderState, OrderAction
 ASKED = [action for action, roles in ACTORS.items() if roles]
-
-
-@pytest_asyncio.fixture
-async def doctor(enter_as: Enter) -> User:
-    return await enter_as(XIAOFU)
-
-
-@pytest_asyncio.fixture
-async def pharmacist(enter_as: Enter) -> User:
-    return await enter_as(PHARMACIST)
-
-
-@pytest_asyncio.fixture
-async def patient(new_patient: NewPatient) -> User:
-    return await new_patient()
 
 
 @pytest_asyncio.fixture

@@ -6,7 +6,6 @@ from itertools import product
 from typing import Any
 
 import pytest
-import pytest_asyncio
 
 from bot.client import Client
 from bot.scenario import Actor
@@ -17,7 +16,6 @@ from tests.scenarios.people import (
     HUANGFUMI,
     OPERATOR,
     PASSWORD,
-    XIAOFU,
     User,
     begin,
     enter,
@@ -27,13 +25,16 @@ from tests.scenarios.people import (
 from tests.scenarios.prescribing import (
     IBUPROFEN_SUSPENSION,
     LEVOFLOXACIN,
-    PHARMACIST,
     approved,
+    doctor,
     draft,
     drug,
+    pharmacist,
     submitted,
     text,
 )
+
+__all__ = ["doctor", "pharmacist"]
 
 ROUNDS = 12
 REASON = {"reason": "测试"}
@@ -41,16 +42,6 @@ S, A = PrescriptionState, PrescriptionAction
 ASKED = [action for action, role in ACTORS.items() if role]
 """What a caller may ask for at all."""
 MOVED = [state for state in S if state is not S.DELIVERED]
-
-
-@pytest_asyncio.fixture
-async def doctor(enter_as: Enter) -> User:
-    return await enter_as(XIAOFU)
-
-
-@pytest_asyncio.fixture
-async def pharmacist(enter_as: Enter) -> User:
-    return await enter_as(PHARMACIST)
 
 
 async def ask(user: User, p: str, action: PrescriptionAction) -> int:

@@ -1,43 +1,31 @@
 """Prescriptions through the wire: written, checked, decided, shown, verified (X1–X3, C13)."""
 
 import pytest
-import pytest_asyncio
 
-from tests.scenarios.conftest import Advance, Enter, NewPatient
-from tests.scenarios.people import XIAOFU, User, begin, say
+from tests.scenarios.conftest import Advance
+from tests.scenarios.people import User, begin, say
 from tests.scenarios.prescribing import (
     AMOXICILLIN_GRANULES,
     CODEINE,
     DIAZEPAM,
     IBUPROFEN,
     LEVOFLOXACIN,
-    PHARMACIST,
     WARFARIN,
     approved,
+    doctor,
     draft,
     drug,
     kinds,
+    patient,
+    pharmacist,
     submitted,
     text,
 )
 from tests.scenarios.wire import log_in
 
+__all__ = ["doctor", "patient", "pharmacist"]
+
 DAY = 86400
-
-
-@pytest_asyncio.fixture
-async def doctor(enter_as: Enter) -> User:
-    return await enter_as(XIAOFU)
-
-
-@pytest_asyncio.fixture
-async def pharmacist(enter_as: Enter) -> User:
-    return await enter_as(PHARMACIST)
-
-
-@pytest_asyncio.fixture
-async def patient(new_patient: NewPatient) -> User:
-    return await new_patient()
 
 
 @pytest.mark.rule("X2", "X3")

@@ -203,7 +203,8 @@ class Subscriber:
             del self._followers[user]
             self._confirmed.pop(user, None)
             if self._pubsub is not None:
-                with contextlib.suppress(*FAILURES):
+                # redis-py drops its writer under a command that waits to be sent
+                with contextlib.suppress(*FAILURES, AttributeError):
                     await self._pubsub.unsubscribe(USERS + user)
 
     @contextlib.asynccontextmanager

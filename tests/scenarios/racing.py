@@ -98,7 +98,8 @@ async def field(mongo_uri: str, tmp_path_factory: pytest.TempPathFactory) -> Asy
     a, b = (ServerProcess(folder / node, env=env) for node in ("a", "b"))
     try:
         await asyncio.gather(a.start(), b.start())
-        async with aiohttp.ClientSession() as http:
+        # a socket holds its connection, so a limit on them would have wishes wait for wires
+        async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as http:
             yield Field(database, await pairs(http, (a.url, b.url), database))
     finally:
         await asyncio.gather(a.close(), b.close())

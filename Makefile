@@ -19,8 +19,9 @@ $(STAMP): pyproject.toml constraints.txt
 run: setup
 	$(BIN)/wenzhen serve --demo
 
+# by file: those that share a server stay together
 test: setup
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: setup
 	$(BIN)/ruff check .

@@ -194,6 +194,8 @@ class Consultation(Record):
     """All of them (转诊), the last one may be live (T1)."""
     former_doctors: tuple[str, ...] = ()
     """Who handed it over; each reads what was written until then (T2)."""
+    groups: tuple[str, ...] = ()
+    """Its group consultations (会诊), first one first; the patient knows of his own only (G1)."""
     version: int = 1
 
     @property

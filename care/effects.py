@@ -78,6 +78,28 @@ class TransferUpdated(Record):
     transfer: str
 
 
+class GroupInvited(Record):
+    """Tell those with a seat in the group consultation that they are invited."""
+
+    type: Literal["group_invited"] = "group_invited"
+    group: str
+
+
+class GroupUpdated(Record):
+    """Tell those whom it concerns that the group consultation changed."""
+
+    type: Literal["group_updated"] = "group_updated"
+    group: str
+
+
+class ConsultationOver(Record):
+    """Tell a consultation's group that it is over, for it has its own time left (G1)."""
+
+    type: Literal["consultation_over"] = "consultation_over"
+    consultation: str
+    at: datetime
+
+
 class PrescriptionUpdated(Record):
     """Tell those who may see the prescription that it changed."""
 
@@ -102,6 +124,9 @@ Effect = Annotated[
     | Paid
     | CallNoted
     | TransferUpdated
+    | GroupInvited
+    | GroupUpdated
+    | ConsultationOver
     | PrescriptionUpdated
     | DrugOrderUpdated,
     Field(discriminator="type"),
@@ -142,6 +167,8 @@ def caused_by(
     if _moves_queue(action, c):
         effects.append(QueueMoved(doctor=c.doctor.id))
     effects += told_of(action, c)
+    if c.groups and c.ended_at:
+        effects.append(ConsultationOver(consultation=c.id, at=c.ended_at))
     if action in {Action.TRANSFER, Action.REFUSE_TRANSFER} or _cancelled_now(c):
         transfer = c.transfers[-1]
         effects.append(TransferUpdated(consultation=c.id, transfer=transfer.id))

@@ -141,6 +141,8 @@ TEMPLATES: Mapping[str, Template] = {
     "transfer_refused": Template(title="患者拒绝转诊"),
     "transfer_taken": Template(title="转诊已被接诊"),
     "transfer_returned": Template(title="转诊未成功"),
+    "group_invited": Template(title="会诊邀请"),
+    "group_opened": Template(title="会诊邀请提醒", fields=_TRANSFER, urgent=True),
     "prescription_submitted": Template(title="新的待审处方"),
     "prescription_approved": Template(
         title="处方审核通过通知",

@@ -67,6 +67,13 @@ class PrescriptionPolicy(Section):
     drugs_max: PositiveInt = 5
 
 
+class GroupPolicy(Section):
+    invitation_seconds: PositiveInt = 24 * 3600
+    doctors_max: PositiveInt = 8
+    history_max: PositiveInt = 200
+    after_end_seconds: PositiveInt = 24 * 3600
+
+
 class MessagePolicy(Section):
     text_max: PositiveInt = 4000
     recall_seconds: PositiveInt = 120
@@ -133,6 +140,7 @@ class Policy(Section):
     consultations: ConsultationPolicy = ConsultationPolicy()
     bookings: BookingPolicy = BookingPolicy()
     prescriptions: PrescriptionPolicy = PrescriptionPolicy()
+    groups: GroupPolicy = GroupPolicy()
     messages: MessagePolicy = MessagePolicy()
     files: FilePolicy = FilePolicy()
     calls: CallPolicy = CallPolicy()

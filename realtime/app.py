@@ -24,6 +24,7 @@ from companion.rest.bookings import BookingRoutes
 from companion.rest.calls import CallRoutes
 from companion.rest.consultations import ConsultationRoutes
 from companion.rest.drug_orders import DrugOrderRoutes
+from companion.rest.groups import GroupRoutes
 from companion.rest.kernel import Route
 from companion.rest.notices import NoticeRoutes
 from companion.rest.operator import OperatorRoutes
@@ -44,6 +45,7 @@ from realtime.gateway.commands import Commands
 from realtime.gateway.connections import Connections
 from realtime.gateway.dispatch import Dispatcher
 from realtime.gateway.events import EVENTS
+from realtime.gateway.group_commands import GroupCommands
 from realtime.gateway.limits import RateLimiter
 from realtime.gateway.metrics import Metrics
 from realtime.gateway.redis_bus import RedisBus
@@ -182,6 +184,7 @@ class Hub:
                 core.rooms, core.messages, core.consultations, self.connections, self.guard
             ).table(),
             *TransferCommands(core.transfers).table(),
+            *GroupCommands(core.groups).table(),
             *core.calling.commands.table(),
         ]
         self.connections.watch(metrics)
@@ -206,6 +209,7 @@ class Hub:
             *NoticeRoutes(core.notices).routes(),
             *CallRoutes(self.call_pages).routes(),
             *TransferRoutes(core.transfers).routes(),
+            *GroupRoutes(core.groups).routes(),
             *PrescriptionRoutes(
                 self.prescriptions, self.companion.catalogue, self.clock, zone
             ).routes(),

@@ -35,7 +35,7 @@ class Calling:
     ) -> None:
         self.signals = SignalService(stores.calls, channel)
         self.calls = CallService(
-            stores.calls, stores.consultations, carrier, channel,
+            stores.calls, stores.consultations, stores.room_access, carrier, channel,
             IceServers(policy, turn_secret), clock, policy, self.signals.changed,
         )  # fmt: skip
         self.quality = QualityService(stores.call_quality, clock)

@@ -90,7 +90,7 @@ class Companion:
         )  # fmt: skip
         self.inspector = Inspector(policy.files)
         self.files = FileService(
-            stores.files, self.inspector, stores.consultations, clock, policy.files,
+            stores.files, self.inspector, stores.room_access, clock, policy.files,
             secrets.url_key,
         )  # fmt: skip
 

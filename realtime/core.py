@@ -4,7 +4,7 @@ from zoneinfo import ZoneInfo
 
 from prometheus_client import CollectorRegistry
 
-from care.effects import TransferUpdated
+from care.effects import ConsultationOver, GroupInvited, GroupUpdated, TransferUpdated
 from care.errors import CareError, Closed, Forbidden
 from care.policy import Policy
 from care.ports import AttachmentClaims, Clock, FileUrls
@@ -18,6 +18,7 @@ from realtime.rooms.carrier import Carrier
 from realtime.rooms.consultations import ConsultationService
 from realtime.rooms.deadlines import Deadlines, Timed
 from realtime.rooms.delivery import Delivery
+from realtime.rooms.groups import GroupService
 from realtime.rooms.messages import MessageService
 from realtime.rooms.notices import NoticeService, Outside
 from realtime.rooms.payments import PaymentService
@@ -78,7 +79,7 @@ class Core:
 
         async def refusal(draft: Draft) -> CareError:
             """Tell a member that the room is closed, and everyone else nothing (I8)."""
-            member = await kept.may_read(draft.sender.id, draft.room)
+            member = await stores.room_access.is_member(draft.sender.id, draft.room)
             return Closed() if member else Forbidden()
 
         self.log = MessageLog(stores.messages, clock, delivery.stored, metrics.batch, refusal)
@@ -97,22 +98,34 @@ class Core:
             policy.consultations, self.carrier,
         )  # fmt: skip
         self.rooms = RoomService(
-            kept, stores.messages, stores.read_marks, stores.presence, views, fanout, policy
-        )
+            kept, stores.groups, stores.messages, stores.read_marks, stores.presence, views,
+            fanout, policy,
+        )  # fmt: skip
         self.carrier.serve(self.consultations, self.rooms.announce)
         payments.serve(self.consultations, self.carrier)
         self.transfers = TransferService(
             kept, stores.doctors, self.consultations, fanout, clock, policy.consultations
         )
         self.carrier.perform(TransferUpdated, self.transfers.updated)
+        self.groups = GroupService(
+            stores.groups, self.consultations, stores.doctors, stores.messages, self.carrier,
+            fanout, self.rooms.announce, clock, policy.groups,
+        )  # fmt: skip
+        self.carrier.perform(GroupInvited, self.groups.invited)
+        self.carrier.perform(GroupUpdated, self.groups.updated)
+        self.carrier.perform(ConsultationOver, self.groups.consultation_over)
         self.messages = MessageService(
-            self.rooms, kept, self.log, stores.messages, stores.read_marks, claims, views,
+            self.rooms, self.log, stores.messages, stores.read_marks, claims, views,
             delivery, fanout, clock, policy.messages,
         )  # fmt: skip
         self.presence = PresenceService(
-            stores.presence, stores.doctors, kept, fanout, clock, policy.presence
+            stores.presence, stores.doctors, kept, stores.groups, fanout, clock, policy.presence
         )
         self.calling = Calling(stores, self.carrier, fanout, clock, policy.calls, turn_secret)
-        kinds = [Timed(kept, self.consultations.run_out), self.calling.timed]
+        kinds = [
+            Timed(kept, self.consultations.run_out),
+            self.calling.timed,
+            Timed(stores.groups, self.groups.look_at),
+        ]
         self.deadlines = Deadlines(kinds, kept.server_time, clock)
         connections.watch(ConnectionWatch(self.presence, delivery, self.calling))

@@ -18,6 +18,7 @@ from storage.doctors import Doctors
 from storage.drug_orders import DrugOrders
 from storage.favourites import Favourites
 from storage.files import Files
+from storage.groups import Groups
 from storage.login_failures import LoginFailureStore
 from storage.messages import Messages
 from storage.names import Names
@@ -31,6 +32,7 @@ from storage.presence import Presence
 from storage.read_marks import ReadMarks
 from storage.reconciliations import Reconciliations
 from storage.reviews import Reviews
+from storage.room_access import RoomAccess
 from storage.schedules import Schedules
 from storage.sessions import SessionStore
 from storage.signing_keys import SigningKeyStore
@@ -68,6 +70,8 @@ class Stores:
             database, self.outbox, self.people, self.doctors, self.files, self.slots,
             Cancellations(database, policy.bookings),
         )  # fmt: skip
+        self.groups = Groups(database, self.outbox, self.consultations)
+        self.room_access = RoomAccess(self.consultations, self.groups)
         self.calls = Calls(database, self.outbox)
         self.drugs = Drugs(database)
         self.diagnoses = Diagnoses(database)

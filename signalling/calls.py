@@ -13,11 +13,12 @@ import structlog
 from care import call_sides as sides
 from care import calls as rules
 from care.accounts import Caller
+from care.attachments import RoomReaders
 from care.call_effects import caused_by, question, rung
 from care.calls import Call, CallAction, CallState, Device, Media, Party
 from care.consultation import Consultation
 from care.effects import Outgoing
-from care.errors import Forbidden, Unavailable
+from care.errors import Conflict, Forbidden, Unavailable
 from care.policy import CallPolicy
 from care.ports import Channel, Clock
 from signalling.turn import IceServers
@@ -63,6 +64,7 @@ class CallService:
         self,
         store: CallStore,
         consultations: Consultations,
+        rooms: RoomReaders,
         carrier: Carrier,
         channel: Channel,
         ice: IceServers,
@@ -73,6 +75,7 @@ class CallService:
         """`changed` is told at once, in this process, of every change but a sign of life."""
         self._store = store
         self._consultations = consultations
+        self._rooms = rooms
         self._carrier = carrier
         self._channel = channel
         self._ice = ice
@@ -91,6 +94,8 @@ class CallService:
         """Ring the patient on every device. Raises Forbidden, Conflict."""
         consultation = await self._consultations.of_room(room)
         if consultation is None:
+            if await self._rooms.may_read(caller.user, room):
+                raise Conflict("会诊内的通话尚未开通")
             raise Forbidden
         now = self._clock.now()
         doctor = Party(

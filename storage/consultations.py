@@ -166,6 +166,17 @@ class Consultations:
         if spends_cancellation(before, after) and after.ended_at:
             await self._cancellations.spend(session, after.patient, after.ended_at)
 
+    async def add_group(self, session: Session, consultation_id: str, group: str) -> None:
+        """Note a group consultation with its consultation. Raises Conflict when that is over.
+
+        The version moves, so that no end that didn't see the group can be stored after it.
+        """
+        running = {"_id": consultation_id, "state": State.IN_PROGRESS.value}
+        change = {"$push": {"groups": group}, "$inc": {"version": 1}}
+        result = await self._consultations.update_one(running, change, session=session)
+        if not result.matched_count:
+            raise Conflict("只有进行中的问诊可以发起会诊")
+
     async def postpone(self, consultation: Consultation, check_at: datetime) -> None:
         """Look at it again at this time, unless it changed meanwhile."""
         await self._consultations.update_one(

@@ -11,6 +11,8 @@ EVENTS = [
     ServerEvent("presence:changed", "Somebody of an open consultation: `user`, `online`"),
     ServerEvent("consultation:updated", "The consultation, after any change of it or its queue"),
     ServerEvent("transfer:updated", "A transfer (转诊) of one's own, after any change of it (T1)"),
+    ServerEvent("group:invited", "An invitation to a group consultation (会诊), as it is (G1)"),
+    ServerEvent("group:updated", "A group consultation of one's own, after any change of it"),
     ServerEvent("prescription:updated", "The prescription, after any change of it (X2)"),
     ServerEvent("drug_order:updated", "The order of drugs, after any change of it or its payment"),
     ServerEvent("call:incoming", "Somebody calls: `call`, `text` (V1)"),

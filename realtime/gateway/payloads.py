@@ -87,3 +87,29 @@ class ProposeTransfer(Payload):
 
 class OneTransfer(Payload):
     transfer: Id
+
+
+class OpenGroup(Payload):
+    consultation: Id
+    title: Annotated[str, StringConstraints(min_length=1, max_length=40, strip_whitespace=True)]
+    reason: Annotated[str, StringConstraints(min_length=1, max_length=200, strip_whitespace=True)]
+    mode: Literal["with_patient", "doctors_only"]
+    doctors: Annotated[list[Id], Field(min_length=1, max_length=50)]
+    history_from_seq: Seq | None = None
+    """Share the talk from there on; without it the case alone (G2)."""
+
+
+class OneGroup(Payload):
+    group: Id
+
+
+class GroupOpinion(Payload):
+    group: Id
+    text: Annotated[str, StringConstraints(min_length=1, max_length=2000, strip_whitespace=True)]
+
+
+class CloseGroup(Payload):
+    group: Id
+    conclusion: Annotated[
+        str, StringConstraints(min_length=1, max_length=2000, strip_whitespace=True)
+    ]

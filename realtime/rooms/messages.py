@@ -11,7 +11,6 @@ from care.ports import (
     AttachmentClaims,
     Channel,
     Clock,
-    ConsultationStore,
     Log,
     LogReader,
     ReadMarkStore,
@@ -32,7 +31,6 @@ class MessageService:
     def __init__(
         self,
         rooms: RoomService,
-        store: ConsultationStore,
         log: Log,
         reader: LogReader,
         marks: ReadMarkStore,
@@ -44,7 +42,6 @@ class MessageService:
         policy: MessagePolicy,
     ) -> None:
         self._rooms = rooms
-        self._store = store
         self._log = log
         self._reader = reader
         self._marks = marks
@@ -124,7 +121,7 @@ class MessageService:
         if room is not None:
             rooms = [(await self._rooms.enter(room, caller)).room]
         else:
-            rooms = [c.room for c in await self._store.all_of(caller)]
+            rooms = await self._rooms.all_of(caller)
         size = self._policy.page_default
         found = await self._reader.search(rooms, text, cursor, size + 1)
         shown = [

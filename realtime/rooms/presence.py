@@ -18,6 +18,7 @@ from care.accounts import Caller, Role
 from care.consultation import OPEN
 from care.policy import PresencePolicy
 from care.ports import Channel, Clock, ConsultationStore, OnlineUsers
+from realtime.rooms.rooms import GroupRooms
 
 TICK_SECONDS = 1.0
 PEERS_MAX = 200
@@ -57,6 +58,7 @@ class PresenceService:
         presence: PresenceStore,
         doctors: DoctorFlags,
         store: ConsultationStore,
+        groups: GroupRooms,
         channel: Channel,
         clock: Clock,
         policy: PresencePolicy,
@@ -64,6 +66,7 @@ class PresenceService:
         self._presence = presence
         self._doctors = doctors
         self._store = store
+        self._groups = groups
         self._channel = channel
         self._clock = clock
         self._lasting = timedelta(seconds=policy.heartbeat_seconds)
@@ -140,11 +143,13 @@ class PresenceService:
             here.until = until
 
     async def _announce(self, here: _Here, *, online: bool) -> None:
-        """Tell those he shares an open consultation with, once for each change."""
+        """Tell those he shares an open consultation or a live group with, once for each change."""
         if here.announced is online:
             return
         here.announced = online
         shared = await self._store.page(here.caller, sorted(OPEN), None, PEERS_MAX)
         peers = {user for c in shared for user in c.members if c.concerns(user)}
+        groups = await self._groups.rooms_of(here.caller.user, None, PEERS_MAX)
+        peers |= {user for group in groups if group.live for user in group.members}
         event = {"user": here.caller.user, "online": online}
         self._channel.push(peers - {here.caller.user}, "presence:changed", event)

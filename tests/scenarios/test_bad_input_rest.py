@@ -46,8 +46,8 @@ NOBODYS = {
     "/operator/consultations/{id}", "/operator/accounts/{id}", "/operator/dead-letters/{id}",
     "/operator/reconciliations/{date}",
     "/operator/payments/{id}",
-    "/calls/{id}", "/transfers/{id}", "/doctors/{id}", "/favourites/{doctor}", "/files/{file}",
-    "/payments/sandbox/{payment}",
+    "/calls/{id}", "/transfers/{id}", "/groups/{id}", "/doctors/{id}", "/favourites/{doctor}",
+    "/files/{file}", "/payments/sandbox/{payment}",
 }  # fmt: skip
 UNKNOWN_ID_IS_FINE = {"DELETE /favourites/{doctor}"}
 """Taking away what isn't there leaves what was asked for."""

@@ -29,6 +29,7 @@ UNKNOWN = "no-such-id"
 FRAME_MAX = 65_536
 LATE = {
     "consultation:end", "call:decline", "call:cancel", "transfer:refuse", "transfer:decline",
+    "group:decline",
 }  # fmt: skip
 SDP = "".join(
     line + "\r\n"
@@ -117,11 +118,18 @@ class Stage:
     """The patient's, the doctor's and the other doctor's."""
     transfer: str
     """Asks the patient to go from the other doctor to the doctor."""
+    group: str
+    """The opener invites the doctor to it, with the one who waits."""
+    opener: Member
 
     def actor(self, command: Command) -> Member:
         """Give whoever may send the command in the first room."""
-        if command.name == "call:answer":
-            return self.doctor
+        special = {
+            "call:answer": self.doctor, "group:join": self.waiting, "group:leave": self.waiting,
+            "group:close": self.opener,
+        }  # fmt: skip
+        if command.name in special:
+            return special[command.name]
         return self.doctor if command.roles == ["doctor"] else self.patient
 
     def examples(self) -> dict[str, JsonObject]:
@@ -129,7 +137,7 @@ class Stage:
         room, consultation = {"room": self.room}, {"consultation": self.consultation}
         body = {"text": "例子"}
         call, (patient, doctor, other) = {"call": self.call}, self.ids
-        transfer = {"transfer": self.transfer}
+        transfer, group = {"transfer": self.transfer}, {"group": self.group}
         candidate = {
             "candidate": "candidate:1 1 udp 2122260223 192.0.2.7 53705 typ host", "sdpMid": "0",
             "sdpMLineIndex": 0, "usernameFragment": "4ZcD",
@@ -172,6 +180,20 @@ class Stage:
             "transfer:accept": transfer,
             "transfer:refuse": transfer,
             "transfer:decline": transfer,
+            "group:open": {
+                **consultation,
+                "title": "牙疼",
+                "reason": "请外科会诊",
+                "mode": "doctors_only",
+                "doctors": [other],
+                "history_from_seq": 1,
+            },
+            "group:accept": group,
+            "group:join": group,
+            "group:opinion": {**group, "text": "建议CT"},
+            "group:leave": group,
+            "group:decline": group,
+            "group:close": {**group, "conclusion": "转外科"},
             "consultation:decline": {**consultation, "reason": "请到医院面诊"},
             "consultation:end": consultation,
         }
@@ -200,9 +222,9 @@ async def stage(clocked: ServerProcess, http: aiohttp.ClientSession) -> AsyncIte
     theirs, third = await load_rooms(http, url, 2)
     tokens = [
         ours["patient_token"], ours["doctor_token"], theirs["patient_token"],
-        theirs["doctor_token"], third["patient_token"],
+        theirs["doctor_token"], third["patient_token"], third["doctor_token"],
     ]  # fmt: skip
-    patient, doctor, stranger, other_doctor, waiting = members = [
+    patient, doctor, stranger, other_doctor, waiting, opener = members = [
         await Member.enter(url, http, token) for token in tokens
     ]
     told = {"room": ours["room"], "client_id": "own", "kind": "text", "body": {"text": "牙疼"}}
@@ -214,6 +236,7 @@ async def stage(clocked: ServerProcess, http: aiohttp.ClientSession) -> AsyncIte
         patient, doctor, stranger, other_doctor, waiting,
         await _ask_for(waiting, doctor), sent["message"]["seq"], ringing["call"]["id"],
         (ids[0], ids[1], ids[2]), await _propose(patient, other_doctor, ids[1]),
+        await _invite(opener, third["consultation"], ids[1]), opener,
     )  # fmt: skip
     for member in members:
         await member.wire.close()
@@ -230,6 +253,13 @@ async def _propose(patient: Member, doctor: Member, to_doctor: str) -> str:
     assert (await doctor.wire.ask("consultation:accept", made))["ok"]
     wanted = {**made, "to_doctor": to_doctor, "reason": "请外科继续诊治"}
     return str((await doctor.wire.ask("transfer:propose", wanted))["transfer"]["id"])
+
+
+async def _invite(opener: Member, consultation: str, doctor: str) -> str:
+    wanted = {"consultation": consultation, "title": "牙疼", "reason": "请外科会诊"}
+    wanted |= {"mode": "with_patient"}
+    answer = await opener.wire.ask("group:open", {**wanted, "doctors": [doctor]})
+    return str(answer["group"]["id"])
 
 
 def code(answer: Any) -> str:
@@ -288,7 +318,9 @@ async def test_an_argument_that_is_not_one_object_is_refused(stage: Stage) -> No
 @pytest.mark.rule("R2", "C2")
 async def test_outsiders_and_ids_nobody_has_get_one_answer(stage: Stage) -> None:
     before, wrong, tried = await stage.picture(), [], set()
-    ids = {stage.room, stage.consultation, stage.awaiting, stage.call, stage.transfer}
+    ids = {
+        stage.room, stage.consultation, stage.awaiting, stage.call, stage.transfer, stage.group,
+    }  # fmt: skip
     for command in stage.reference.commands:
         example = stage.examples()[command.name]
         named = [field for field, value in example.items() if str(value) in ids]

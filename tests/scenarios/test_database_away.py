@@ -9,6 +9,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
+from tests.freezing import freeze
 from tests.scenarios.people import PASSWORD, XIAOFU, begin, enter, register, say
 from tests.server import ServerProcess
 
@@ -22,7 +23,7 @@ def frozen(data: Path) -> Iterator[None]:
         for file in Path("/proc").glob("[0-9]*/cmdline")
         if wanted in (line := file.read_bytes()) and b"mongod" in line.split(b"\0")[0]
     ]
-    os.kill(mongod, signal.SIGSTOP)
+    freeze(mongod)
     try:
         yield
     finally:

@@ -13,6 +13,7 @@ from care.rooms import Draft, Message
 from storage import log as log_module
 from storage.database import Database
 from storage.embedded import EmbeddedMongo
+from tests.freezing import freeze
 from tests.storage.link import Link, linked
 from tests.storage.rooms import Node, fence, heads_of, new_room, nodes, text
 
@@ -94,7 +95,7 @@ async def test_a_hanging_database_is_unavailable_to_all_who_wait_until_it_answer
     (node,) = await nodes(database)
     await node.open("r")
 
-    os.kill(private_mongo.pid, signal.SIGSTOP)
+    freeze(private_mongo.pid)
     sent = [node.log.append(text("r", client_id=f"{n}")) for n in range(3)]
     async with asyncio.timeout(5):
         answers = await asyncio.gather(*sent, return_exceptions=True)

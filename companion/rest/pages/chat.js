@@ -1,10 +1,10 @@
 // The conversation both panes share: the head with state and deadline, the lines, the composer.
 
+import { drawCard, drawContent } from "./drawing.js";
 import { button, guarded, h, money, remaining, shortTime } from "./dom.js";
-import { drawPrescription } from "./prescription.js";
 import { Room } from "./room.js";
 import { transferCard } from "./transfers.js";
-import { BECAUSE, PAYMENT, SEX, TURN, stateOf } from "./words.js";
+import { BECAUSE, PAYMENT, TURN, stateOf } from "./words.js";
 
 const RECALL_MS = 120_000;
 const TYPING_EVERY_MS = 2_500;
@@ -232,25 +232,11 @@ export class Chat {
     }
     if (message.kind === "card") return drawCard(message.body, this.#session);
     return h("div", { class: mine ? "line mine" : "line" },
-      h("div", { class: "bubble" }, this.#content(message)),
+      h("div", { class: "bubble" },
+        drawContent(message, () => this.#atEnd() && this.#toEnd())),
       h("p", { class: "meta" },
         message.at ? h("time", { dateTime: message.at }, shortTime(message.at)) : null,
         h("span", {}, this.#readMark(message)), ...this.#tools(message)));
-  }
-
-  #content({ kind, body }) {
-    if (kind === "image" && body.url) {
-      return h("a", { href: body.url, target: "_blank", rel: "noopener" },
-        h("img", {
-          src: body.thumbnail_url ?? body.url, alt: "图片", class: "picture",
-          // it takes its room only now
-          onload: () => this.#atEnd() && this.#toEnd(),
-        }));
-    }
-    if (kind === "image") return "图片发送中…";
-    if (kind === "voice") return h("audio", { src: body.url, controls: true });
-    if (kind === "video") return h("video", { src: body.url, controls: true, class: "picture" });
-    return body.text;
   }
 
   #tools(message) {
@@ -276,20 +262,4 @@ export class Chat {
     if (!seq || sender.id !== this.#session.me.id || !this.#room.peer) return "";
     return this.#room.peer.read_seq >= seq ? "已读" : "未读";
   }
-}
-
-function drawCard(body, session) {
-  if (body.card === "prescription") return drawPrescription(body, session);
-  const { card, person, description, images = [], at, ...rest } = body;
-  if (card !== "case") {
-    return h("pre", { class: "card" }, JSON.stringify({ card, ...rest }, null, 2));
-  }
-  return h("article", { class: "card", ariaLabel: "病历卡" },
-    h("h4", {}, "就诊人信息"),
-    h("p", {}, `${person.name} · ${SEX[person.sex] ?? person.sex} · ${person.age} 岁`),
-    h("p", {}, description),
-    h("div", { class: "pictures" }, images.map((image) =>
-      h("a", { href: image.url, target: "_blank", rel: "noopener" },
-        h("img", { src: image.thumbnail_url ?? image.url, alt: "病情图片", class: "picture" })))),
-    h("p", { class: "meta" }, shortTime(at)));
 }

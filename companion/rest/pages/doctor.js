@@ -2,6 +2,7 @@
 
 import { Chat } from "./chat.js";
 import { Consultations } from "./consultations.js";
+import { GroupsOfMine, groupForm, groupView } from "./groups.js";
 import { button, field, guarded, h, shortTime } from "./dom.js";
 import { PrescriptionForm } from "./prescribing.js";
 import { openCall } from "./ringing.js";
@@ -16,17 +17,21 @@ export class DoctorView {
   #chat = null;
   #consultations;
   #transfers;
+  #groups;
 
   constructor(pane) {
     this.#pane = pane;
     this.element = h("div", { class: "view" });
     this.#consultations = new Consultations(pane, MINE, () => this.#render());
     this.#transfers = new TransfersToMe(pane, () => this.#consultations.load());
+    this.#groups = new GroupsOfMine(pane);
+    pane.enterGroup = guarded(pane.tell, (id) => this.#enterGroup(id));
     this.#home();
   }
 
   close() {
     this.#chat?.close();
+    this.#groups.close();
     this.#transfers.close();
     this.#consultations.close();
   }
@@ -35,7 +40,8 @@ export class DoctorView {
     this.#chat?.close();
     this.#chat = null;
     this.list = h("ul", { class: "items", ariaLabel: "候诊与问诊中的患者" });
-    this.element.replaceChildren(h("h3", {}, "候诊列表"), this.#transfers.element, this.list);
+    this.element.replaceChildren(
+      h("h3", {}, "候诊列表"), this.#transfers.element, this.#groups.element, this.list);
     this.#render();
     this.#consultations.load();
   }
@@ -66,6 +72,13 @@ export class DoctorView {
     this.element.replaceChildren(this.#chat.element);
   }
 
+  async #enterGroup(id) {
+    const view = await groupView(this.#pane, id, () => this.#home());
+    this.#chat?.close();
+    this.#chat = view;
+    this.element.replaceChildren(view.element);
+  }
+
   #actions(c) {
     const act = (command, more) => guarded(this.#pane.tell, () => this.#act(c, command, more));
     const calls = c.slot || c.state === "in_progress" ? this.#calls(c) : [];
@@ -77,6 +90,7 @@ export class DoctorView {
       return [
         ...calls, button("结束问诊", act("consultation:end"), "quiet"), this.#decline(c),
         ...(c.mode === "text" ? [transferForm(this.#pane, c)] : []),
+        groupForm(this.#pane, c),
         new PrescriptionForm(this.#pane, c).element,
       ];
     }
@@ -111,6 +125,6 @@ export class DoctorView {
   async #act(c, command, more = {}) {
     const { consultation } = await this.#pane.socket.emit(command, { consultation: c.id, ...more });
     this.#consultations.keep(consultation);
-    this.#chat?.show(consultation);
+    this.#chat?.show?.(consultation);
   }
 }

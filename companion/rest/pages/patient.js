@@ -2,6 +2,7 @@
 
 import { Chat } from "./chat.js";
 import { Consultations } from "./consultations.js";
+import { GroupsOfMine, groupView } from "./groups.js";
 import { button, guarded, h, money, shortTime } from "./dom.js";
 import { RequestForm } from "./request.js";
 import { MODE, OPEN, stateOf } from "./words.js";
@@ -10,16 +11,20 @@ export class PatientView {
   #pane;
   #chat = null;
   #consultations;
+  #groups;
 
   constructor(pane) {
     this.#pane = pane;
     this.element = h("div", { class: "view" });
     this.#consultations = new Consultations(pane, OPEN, () => this.#renderList());
+    this.#groups = new GroupsOfMine(pane);
+    pane.enterGroup = guarded(pane.tell, (id) => this.#enterGroup(id));
     this.#home();
   }
 
   close() {
     this.#chat?.close();
+    this.#groups.close();
     this.#consultations.close();
   }
 
@@ -28,7 +33,7 @@ export class PatientView {
     this.#chat = null;
     this.list = h("ul", { class: "items", ariaLabel: "我的问诊" });
     const form = new RequestForm(this.#pane, (request) => this.#submit(request));
-    this.element.replaceChildren(this.list, form.element);
+    this.element.replaceChildren(this.#groups.element, this.list, form.element);
     this.#consultations.load();
     form.build().catch((error) => this.#pane.tell(error.message));
   }
@@ -67,6 +72,13 @@ export class PatientView {
       actions: (c) => this.#actions(c),
     });
     this.element.replaceChildren(this.#chat.element);
+  }
+
+  async #enterGroup(id) {
+    const view = await groupView(this.#pane, id, () => this.#home());
+    this.#chat?.close();
+    this.#chat = view;
+    this.element.replaceChildren(view.element);
   }
 
   #actions(c) {

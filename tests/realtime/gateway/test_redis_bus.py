@@ -16,6 +16,7 @@ from realtime.gateway import redis_bus
 from realtime.gateway.bus import Envelope
 from realtime.gateway.metrics import Metrics
 from realtime.gateway.redis_bus import RedisBus
+from tests.freezing import freeze
 from tests.realtime.gateway.conftest import Start, until
 
 
@@ -38,7 +39,7 @@ class Redis:
         assert self._server is not None
         assert self._server._process is not None
         pid = self._server._process.pid
-        os.kill(pid, signal.SIGSTOP)
+        freeze(pid)
         try:
             yield
         finally:

@@ -25,11 +25,23 @@ async def export(stores: Stores, consultation_id: str, out: Path) -> bool:
     if consultation is None:
         return False
     messages = [_plain(m) async for m in _messages(stores, consultation.room)]
-    record = {"consultation": consultation.model_dump(mode="json"), "messages": messages}
+    groups: list[dict[str, Any]] = [
+        {
+            "group": group.model_dump(mode="json"),
+            "messages": [_plain(m) async for m in _messages(stores, group.room)],
+        }
+        for group in await stores.groups.among(consultation.groups)
+    ]
+    record = {
+        "consultation": consultation.model_dump(mode="json"),
+        "messages": messages,
+        "groups": groups,
+    }
+    said = messages + [m for group in groups for m in group["messages"]]
     with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("record.json", json.dumps(record, ensure_ascii=False, indent=1))
-        names = {f: await _write_file(stores, archive, f) for f in _used(consultation, messages)}
-        archive.writestr("index.html", _page(consultation, messages, names))
+        names = {f: await _write_file(stores, archive, f) for f in _used(consultation, said)}
+        archive.writestr("index.html", _page(consultation, messages, groups, names))
     return True
 
 
@@ -75,13 +87,16 @@ def _plain(message: Message) -> dict[str, Any]:
 
 
 def _page(
-    consultation: Consultation, messages: list[dict[str, Any]], names: Mapping[str, str]
+    consultation: Consultation,
+    messages: list[dict[str, Any]],
+    groups: list[dict[str, Any]],
+    names: Mapping[str, str],
 ) -> str:
-    """Lay the talk out for a person. What was recalled stays in the record, and says so."""
+    """Lay the talk out for a person, and the talks of its group consultations after it."""
     c = consultation
-    recalled = {m["body"]["seq"] for m in messages if m["kind"] == Kind.RECALL}
-    rows = "\n".join(
-        _row(m, names, recalled=m["seq"] in recalled) for m in messages if m["kind"] != Kind.RECALL
+    talks = "".join(
+        f"<h2>{html.escape('会诊 ' + g['group']['title'])}</h2>{_table(g['messages'], names)}"
+        for g in groups
     )
     title = html.escape(f"问诊记录 {c.order_no}")
     facts = html.escape(f"{c.doctor.hospital} {c.doctor.department} {c.doctor.name}")
@@ -89,8 +104,17 @@ def _page(
     return (
         f'<!doctype html><html lang="zh-CN"><meta charset="utf-8"><title>{title}</title>'
         f"<style>{STYLE}</style><h1>{title}</h1><p>{facts}<br>{person}</p>"
-        f"<table>{rows}</table></html>\n"
+        f"{_table(messages, names)}{talks}</html>\n"
     )
+
+
+def _table(messages: list[dict[str, Any]], names: Mapping[str, str]) -> str:
+    """Lay a room out. What was recalled stays in the record, and says so."""
+    recalled = {m["body"]["seq"] for m in messages if m["kind"] == Kind.RECALL}
+    rows = "\n".join(
+        _row(m, names, recalled=m["seq"] in recalled) for m in messages if m["kind"] != Kind.RECALL
+    )
+    return f"<table>{rows}</table>"
 
 
 def _row(message: Mapping[str, Any], names: Mapping[str, str], *, recalled: bool) -> str:

@@ -143,7 +143,8 @@ def verify_record(
     if verdict is None:
         fail(f"There is no consultation {consultation}.")
     if verdict.found is not None:
-        fail(f"The record breaks at message {verdict.found.seq}: {verdict.found.why}.")
+        where = f"message {verdict.found.seq} of room {verdict.room}"
+        fail(f"The record breaks at {where}: {verdict.found.why}.")
     print(f"The record is whole: {verdict.messages} messages.")
 
 

@@ -45,8 +45,7 @@ async def create_account(
 
 async def verify_record(settings: Settings, consultation: str) -> record.Verdict | None:
     async with hub(settings) as parts:
-        stores = parts.stores
-        return await record.verify(stores.consultations, stores.messages, consultation)
+        return await record.verify(parts.stores, consultation)
 
 
 async def export_record(settings: Settings, consultation: str, out: Path) -> bool:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from care.rooms import Break, Head, find_break
-from storage.consultations import Consultations
+from realtime.stores import Stores
 from storage.messages import Messages
 
 PAGE = 200
@@ -11,21 +11,34 @@ PAGE = 200
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """How far the chain was read, and where it breaks."""
+    """How many messages are whole, and where a room's chain breaks."""
 
     messages: int
-    found: Break | None
+    room: str = ""
+    found: Break | None = None
 
 
-async def verify(consultations: Consultations, messages: Messages, id_: str) -> Verdict | None:
-    """Follow the chain of a consultation's room from its first message; None for an unknown one."""
-    consultation = await consultations.get(id_)
+async def verify(stores: Stores, consultation_id: str) -> Verdict | None:
+    """Follow the chains of a consultation's room and its groups' rooms; None for an unknown one."""
+    consultation = await stores.consultations.get(consultation_id)
     if consultation is None:
         return None
+    groups = await stores.groups.among(consultation.groups)
+    whole = 0
+    for room in (consultation.room, *(group.room for group in groups)):
+        seq, found = await _follow(stores.messages, room)
+        whole += seq
+        if found:
+            return Verdict(whole, room, found)
+    return Verdict(whole)
+
+
+async def _follow(messages: Messages, room: str) -> tuple[int, Break | None]:
+    """Give how far a room's chain is whole, and where it breaks."""
     head = Head()
-    while page := await messages.after(consultation.room, head.seq, PAGE):
+    while page := await messages.after(room, head.seq, PAGE):
         for message in page:
             if found := find_break(head, message):
-                return Verdict(head.seq, found)
+                return head.seq, found
             head = head.after(message)
-    return Verdict(head.seq, None)
+    return head.seq, None

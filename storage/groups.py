@@ -1,6 +1,6 @@
 """The groups collection: one document a group consultation, changed by its version (G1–G3)."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -71,6 +71,11 @@ class Groups:
 
     async def get(self, group_id: str) -> Group | None:
         return await self._one({"_id": group_id})
+
+    async def among(self, groups: Sequence[str]) -> list[Group]:
+        """Give these groups, the first one opened first."""
+        found = self._groups.find({"_id": {"$in": list(groups)}}).sort("_id", ASCENDING)
+        return [_from_document(d) async for d in found]
 
     async def of_room(self, room: str) -> Group | None:
         return await self._one({"room": room})

@@ -9,6 +9,7 @@ from bot.scenario import load
 from tests.server import ServerProcess
 
 GROUP = Path("bot/scenarios/group_consultation.yaml")
+PATIENTS_STEPS = (("with the patient", "the answers"), ("what the patient reads", "the end"))
 END = """
   - actor: doctor
     emit: { command: "consultation:end", data: { consultation: "${consultation}" } }
@@ -62,12 +63,15 @@ async def test_every_other_way(clocked: ServerProcess, tmp_path: Path, steps: st
 
 @pytest.mark.rule("G1", "G3")
 async def test_among_doctors_alone(clocked: ServerProcess, tmp_path: Path) -> None:
+    assert await play(load(_without_the_patient(tmp_path)), clocked.url) == PASSED
+
+
+def _without_the_patient(folder: Path) -> Path:
     text = GROUP.read_text(encoding="utf-8").replace("mode: with_patient", "mode: doctors_only")
-    for begin, end in (("  # with the patient\n", "  # the answers\n"),
-                       ("  # what the patient reads\n", "  # the end\n")):  # fmt: skip
-        first, last = text.index(begin), text.index(end)
+    for begin, end in PATIENTS_STEPS:
+        first, last = text.index(f"  # {begin}\n"), text.index(f"  # {end}\n")
         text = text[:first] + text[last:]
-    assert await play(load(_kept(tmp_path, text)), clocked.url) == PASSED
+    return _kept(folder, text)
 
 
 def _from_the_answers(folder: Path, steps: str) -> Path:

@@ -14,10 +14,15 @@ from pathlib import Path
 import aiohttp
 import pytest
 
+from bot.runner import PASSED, play
+from bot.scenario import load
 from realtime import cli
 from realtime.secrets import MAKERS
 from storage.mongod import holder
+from tests.scenarios.people import enter
 from tests.server import COMMAND, ServerProcess
+
+GROUP = Path("bot/scenarios/group_consultation.yaml").absolute()
 
 
 @pytest.fixture(autouse=True)
@@ -311,6 +316,30 @@ async def test_a_record_is_exported_whole_as_one_archive(
     assert "压力测试产生的问诊记录" in page
     code, _, err = await apart(*export, "unknown")
     assert (code, err) == (1, "There is no consultation unknown.\n")
+
+
+@pytest.mark.rule("G3", "S1", "S2")
+async def test_a_group_consultation_is_part_of_the_record(
+    demo: ServerProcess, tmp_path: Path
+) -> None:
+    assert await play(load(GROUP), demo.url) == PASSED
+    async with aiohttp.ClientSession() as http:
+        patient = await enter(demo.url, http, "13800000002")
+        consultation = (await patient.get("/consultations?state=ended"))["items"][0]["id"]
+    out = tmp_path / "record.zip"
+    code, _, err = await apart(
+        "record", "export", "--data", str(demo.data), "--out", str(out), consultation
+    )
+    assert (code, err) == (0, "")
+    with zipfile.ZipFile(out) as archive:
+        record = json.loads(archive.read("record.json"))
+        page = archive.read("index.html").decode()
+    (kept,) = record["groups"]
+    assert kept["group"]["conclusion"] == "转入外科门诊，今日完善CT"
+    assert "<h2>会诊 颌面外伤多科讨论</h2>" in page
+    said = len(record["messages"]) + len(kept["messages"])
+    code, printed, _ = await apart("record", "verify", "--data", str(demo.data), consultation)
+    assert (code, printed.strip()) == (0, f"The record is whole: {said} messages.")
 
 
 async def test_a_doctor_created_is_found_in_the_directory(demo: ServerProcess) -> None:

@@ -275,7 +275,7 @@ MAY: dict[GroupState, dict[str, set[GroupAction]]] = {
     GroupState.CANCELLED: {},
 }  # fmt: skip
 """Written out from the rules, not read from the table it is held against."""
-SEATED = set(ASKED) - {A.CLOSE}
+SEATED: set[GroupAction] = set(ASKED) - {A.CLOSE}
 EVER: dict[str, set[GroupAction]] = {
     "one": SEATED,
     "two": SEATED,

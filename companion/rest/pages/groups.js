@@ -96,12 +96,14 @@ export class GroupView {
   #pane;
   #group;
   #room;
+  #back;
 
   constructor(pane, group, back) {
+    this.#back = back;
     this.#pane = pane;
     this.#group = group;
     this.#room = new Room(pane.socket, group.room, pane.me);
-    this.#build(back);
+    this.#build();
     this.#room.addEventListener("change", this.#render);
     pane.socket.addEventListener("group:updated", this.#updated);
     this.#renderActions();
@@ -121,9 +123,10 @@ export class GroupView {
     this.#render();
   };
 
-  #build(back) {
+  #build() {
     this.members = h("p", { class: "hint" });
     this.state = h("span", { class: "tag" });
+    this.opinions = h("div", { class: "hint" });
     this.actions = h("div", { class: "buttons" });
     this.list = h("div", { class: "lines", role: "log", ariaLabel: "会诊记录", tabIndex: 0 });
     this.text = h("textarea", {
@@ -140,9 +143,9 @@ export class GroupView {
     }, this.text, h("button", { type: "submit", class: "primary" }, "发送"));
     this.element = h("section", { class: "chat" },
       h("header", {},
-        h("div", { class: "row" }, button("‹ 返回", back, "link"),
+        h("div", { class: "row" }, button("‹ 返回", this.#back, "link"),
           h("strong", {}, this.#group.title), this.state),
-        this.members, this.actions),
+        this.members, this.opinions, this.actions),
       this.list, this.form);
   }
 
@@ -152,6 +155,8 @@ export class GroupView {
     const closes = snapshot?.closes_at ? ` · ${remaining(snapshot.closes_at)} 后关闭` : "";
     this.members.textContent = (labels ?? []).join("、") + closes;
     this.state.textContent = STATE[this.#group.state];
+    this.opinions.replaceChildren(...this.#group.opinions.map(({ name, text }) =>
+      h("p", {}, `${name}医生意见：${text}`)));
     this.form.hidden = !snapshot?.open;
     const stored = [...this.#room.messages.values()].sort((a, b) => a.seq - b.seq);
     const lines = [...stored.filter(({ kind }) => kind !== "recall"), ...this.#room.outbox.values()];
@@ -183,6 +188,12 @@ export class GroupView {
     }
     if (own && ["active", "inviting"].includes(state)) {
       said.push(this.#statement("会诊结论", "close", "conclusion"));
+    }
+    if (my_state === "accepted" && ["active", "inviting"].includes(state)) {
+      said.push(button("离开会诊", guarded(this.#pane.tell, async () => {
+        await this.#pane.socket.emit("group:leave", { group: this.#group.id });
+        this.#back();
+      }), "quiet"));
     }
     this.actions.replaceChildren(...said);
   }

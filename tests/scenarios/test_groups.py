@@ -257,7 +257,7 @@ WAYS: dict[GroupState, Callable[[Case], Awaitable[Any]]] = {
     GroupState.CONCLUDED: Case.concluded,
     GroupState.CANCELLED: Case.cancelled,
 }
-ASKED = [a for a in GroupAction if a not in {GroupAction.LAPSE, GroupAction.END}]
+ASKED: list[GroupAction] = [a for a in GroupAction if a not in {GroupAction.LAPSE, GroupAction.END}]
 TEXTS: dict[GroupAction, dict[str, str]] = {
     GroupAction.OPINION: {"text": OPINION}, GroupAction.CLOSE: {"conclusion": CONCLUSION},
 }  # fmt: skip
@@ -275,7 +275,7 @@ MAY: dict[GroupState, dict[str, set[GroupAction]]] = {
     GroupState.CANCELLED: {},
 }  # fmt: skip
 """Written out from the rules, not read from the table it is held against."""
-SEATED: set[GroupAction] = set(ASKED) - {A.CLOSE}
+SEATED: set[GroupAction] = {A.ACCEPT, A.DECLINE, A.JOIN, A.LEAVE, A.OPINION}
 EVER: dict[str, set[GroupAction]] = {
     "one": SEATED,
     "two": SEATED,

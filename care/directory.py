@@ -9,8 +9,9 @@ from care.consultation import Mode
 from care.record import Record
 from care.transfer import DoctorCard
 
-POSITIVE_STARS = 4
 NO_BIO = "暂无简介"
+RATING_WHOLE = 10_000
+"""A rating is kept in hundredths of a percent."""
 
 
 class Title(StrEnum):
@@ -80,7 +81,7 @@ class Doctor(Record):
         """The share of positive reviews in hundredths of a percent; None without reviews."""
         if self.review_count == 0:
             return None
-        return self.positive_count * 10_000 // self.review_count
+        return self.positive_count * RATING_WHOLE // self.review_count
 
     @property
     def positive_rate(self) -> str | None:
@@ -117,16 +118,6 @@ class Rank(Record):
     score: int
     count: int
     id: str
-
-
-class Review(Record):
-    id: str
-    doctor: str
-    patient_name: str
-    stars: int = Field(ge=1, le=5)
-    label: str | None = None
-    text: str = ""
-    at: datetime
 
 
 class Favourite(Record):

@@ -169,6 +169,10 @@ TEMPLATES: Mapping[str, Template] = {
         fields={"thing1": "service", "thing2": "pharmacy", "thing3": "note"},
     ),
     "prescription_void": Template(title="处方作废通知"),
+    "complaint_answered": Template(
+        title="投诉建议回复通知",
+        fields={"thing1": "service", "thing2": "reason", "time3": "answered_at", "thing4": "note"},
+    ),
 }
 
 _LENGTHS: Mapping[str, int] = {"thing": 20, "name": 10}

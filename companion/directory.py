@@ -4,10 +4,11 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from care.directory import Doctor, Favourite, Rank, Review, Search
+from care.directory import Doctor, Favourite, Rank, Search
 from care.errors import Forbidden
 from care.policy import PresencePolicy
 from care.ports import Clock
+from care.reviews import Review
 from storage.doctors import Doctors
 from storage.favourites import Favourites
 from storage.names import Names

@@ -13,6 +13,7 @@ from prometheus_client import CollectorRegistry
 from care.effects import DrugOrderUpdated, PrescriptionUpdated
 from companion.bookings import BookingService
 from companion.calls import CallPages
+from companion.complaints import ComplaintService
 from companion.contacts import AccountContacts
 from companion.drug_orders import DrugOrderService
 from companion.operator import OperatorService
@@ -22,6 +23,7 @@ from companion.reconciliation import Reconciliation
 from companion.rest import kernel, openapi, pages
 from companion.rest.bookings import BookingRoutes
 from companion.rest.calls import CallRoutes
+from companion.rest.complaints import ComplaintRoutes
 from companion.rest.consultations import ConsultationRoutes
 from companion.rest.drug_orders import DrugOrderRoutes
 from companion.rest.groups import GroupRoutes
@@ -31,8 +33,10 @@ from companion.rest.operator import OperatorRoutes
 from companion.rest.payments import NotificationRoutes, SandboxPaymentRoutes
 from companion.rest.prescriptions import PrescriptionRoutes
 from companion.rest.reconciliation import ReconciliationRoutes
+from companion.rest.reviews import ReviewRoutes
 from companion.rest.schedules import ScheduleRoutes
 from companion.rest.transfers import TransferRoutes
+from companion.reviews import ReviewService
 from companion.signing import Signing
 from companion.wechat_pay.provider import WechatPay
 from realtime import health, load, virtual
@@ -144,6 +148,7 @@ class Hub:
             self.stores.accounts, self.companion.sessions, self.clock, policy.calls,
         )  # fmt: skip
         self._join_prescriptions()
+        self._join_feedback()
         self._join_gateway(metrics)
         self.background = Background()
         self.draining = False
@@ -171,6 +176,13 @@ class Hub:
         self.payments.serve_orders(self.drug_orders)
         core.carrier.perform(DrugOrderUpdated, self.drug_orders.tell)
         core.deadlines.watch(Timed(stores.drug_orders, self.drug_orders.look_at))
+
+    def _join_feedback(self) -> None:
+        stores = self.stores
+        self.reviews = ReviewService(stores.reviews, stores.consultations, self.clock)
+        self.complaints = ComplaintService(
+            stores.complaints, self.companion.files, self.core.carrier, stores.audit, self.clock
+        )
 
     def _join_gateway(self, metrics: Metrics) -> None:
         settings, tokens = self.settings.gateway, self.companion.tokens
@@ -214,6 +226,8 @@ class Hub:
                 self.prescriptions, self.companion.catalogue, self.clock, zone
             ).routes(),
             *DrugOrderRoutes(self.drug_orders, self.clock).routes(),
+            *ReviewRoutes(self.reviews, self.clock).routes(),
+            *ComplaintRoutes(self.complaints, self.clock).routes(),
         ]
         wechat = self.providers.get("wechat")
         if isinstance(wechat, WechatPay):

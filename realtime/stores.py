@@ -11,6 +11,7 @@ from storage.call_tickets import CallTickets
 from storage.calls import Calls
 from storage.cancellations import Cancellations
 from storage.catalogue import Diagnoses, Drugs
+from storage.complaints import Complaints
 from storage.consultations import Consultations
 from storage.database import Database
 from storage.demo import DemoMarks
@@ -61,7 +62,7 @@ class Stores:
         self.departments = Names(database, "departments")
         self.hospitals = Names(database, "hospitals")
         self.favourites = Favourites(database)
-        self.reviews = Reviews(database)
+        self.reviews = Reviews(database, self.doctors)
         self.files = Files(database)
         self.outbox = Outbox(database, clock, policy.outbox)
         self.schedules = Schedules(database)
@@ -71,7 +72,10 @@ class Stores:
             Cancellations(database, policy.bookings),
         )  # fmt: skip
         self.groups = Groups(database, self.outbox, self.consultations)
-        self.room_access = RoomAccess(self.consultations, self.groups)
+        self.complaints = Complaints(database, self.outbox, self.files, self.vault)
+        self.room_access = RoomAccess(
+            self.consultations, self.groups, self.complaints, self.accounts
+        )
         self.calls = Calls(database, self.outbox)
         self.drugs = Drugs(database)
         self.diagnoses = Diagnoses(database)

@@ -7,7 +7,7 @@ from typing import Any
 
 from pymongo import ASCENDING, DESCENDING, IndexModel
 
-from care.directory import Doctor, Order, Rank, Search
+from care.directory import RATING_WHOLE, Doctor, Order, Rank, Search
 from care.ports import Clock
 from storage.database import Database, Document, Session
 
@@ -104,6 +104,19 @@ class Doctors:
         """Count one more (D2), in the transaction of the change that makes it count."""
         await self._doctors.update_one(
             {"_id": doctor}, {"$inc": {"consultation_count": 1}}, session=session
+        )
+
+    async def count_review(self, session: Session, doctor: str, *, positive: bool) -> None:
+        """Count one more review and the rate it makes, in the review's own transaction (E1)."""
+        counted: Document = {"review_count": {"$add": ["$review_count", 1]}}
+        if positive:
+            counted["positive_count"] = {"$add": ["$positive_count", 1]}
+        whole = {"$multiply": ["$positive_count", RATING_WHOLE]}
+        rating = {"$toInt": {"$floor": {"$divide": [whole, "$review_count"]}}}
+        await self._doctors.update_one(
+            {"_id": doctor},
+            [{"$set": counted}, {"$set": {"rating": rating}}],
+            session=session,
         )
 
 

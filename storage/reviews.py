@@ -1,24 +1,67 @@
-"""The reviews collection: what patients said of a doctor (D3)."""
+"""The reviews collection: what patients said of their doctors (D3, E1, E2)."""
 
 from pymongo import ASCENDING, DESCENDING, IndexModel
+from pymongo.errors import DuplicateKeyError
 
-from care.directory import Review
-from storage.database import Database, Document
+from care.errors import Conflict
+from care.reviews import Review
+from storage.database import Database, Document, Session
+from storage.doctors import Doctors
 
 
 class Reviews:
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, doctors: Doctors) -> None:
         self._reviews = database["reviews"]
+        self._run = database.run
+        self._doctors = doctors
 
     async def ensure_indexes(self) -> None:
-        # a doctor's list, newest first
         await self._reviews.create_indexes(
-            [IndexModel([("doctor", ASCENDING), ("_id", DESCENDING)])]
+            [
+                # a doctor's list, newest first
+                IndexModel([("doctor", ASCENDING), ("_id", DESCENDING)]),
+                # a patient's own, newest first
+                IndexModel([("patient", ASCENDING), ("_id", DESCENDING)]),
+                # once a consultation (E1)
+                IndexModel([("consultation", ASCENDING)], unique=True),
+            ]
         )
+
+    async def add(self, review: Review) -> Review:
+        """Store it and count it with its doctor, or give the one an earlier try stored.
+
+        Raises Conflict when the consultation was reviewed before.
+        """
+
+        async def work(session: Session) -> None:
+            document = {"_id": review.id, **review.model_dump(exclude={"id"})}
+            await self._reviews.insert_one(document, session=session)
+            await self._doctors.count_review(session, review.doctor, positive=review.positive)
+
+        if known := await self._known(review):
+            return known
+        try:
+            await self._run(work)
+        except DuplicateKeyError:
+            return await self._known(review) or review
+        return review
+
+    async def _known(self, review: Review) -> Review | None:
+        """Give what an earlier try stored. Raises Conflict for another review."""
+        found = await self._reviews.find_one({"consultation": review.consultation})
+        if found is not None and found["request"] != review.request:
+            raise Conflict("您已评价过本次问诊")
+        return _to_review(found) if found else None
 
     async def of(self, doctor: str, before: str | None, limit: int) -> list[Review]:
         """List a doctor's reviews, newest first, older than the id `before`."""
-        query: Document = {"doctor": doctor}
+        return await self._page({"doctor": doctor}, before, limit)
+
+    async def by(self, patient: str, before: str | None, limit: int) -> list[Review]:
+        """List a patient's own, newest first, older than the id `before`."""
+        return await self._page({"patient": patient}, before, limit)
+
+    async def _page(self, query: Document, before: str | None, limit: int) -> list[Review]:
         if before:
             query["_id"] = {"$lt": before}
         found = self._reviews.find(query).sort("_id", DESCENDING).limit(limit)

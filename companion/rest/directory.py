@@ -8,12 +8,20 @@ from pydantic import BaseModel, Field, StringConstraints
 
 from care.accounts import Role
 from care.consultation import Mode
-from care.directory import NO_BIO, Doctor, Order, Rank, Review, Search, Title, price_label
+from care.directory import NO_BIO, Doctor, Order, Rank, Search, Title, price_label
 from care.ports import Clock
 from care.record import wire_time
 from companion.directory import Directory
 from companion.rest.kernel import Call, Route
-from companion.rest.paging import Listed, PageQuery, Position, page, read_cursor
+from companion.rest.paging import (
+    Listed,
+    OlderThan,
+    PageQuery,
+    Position,
+    page,
+    read_before,
+    read_cursor,
+)
 
 DOCTOR = frozenset({Role.DOCTOR})
 Words = Annotated[str, StringConstraints(strip_whitespace=True, max_length=50)]
@@ -34,10 +42,6 @@ class RankPosition(Position):
     score: Stored
     count: Stored
     id: str
-
-
-class OlderThan(Position):
-    before: str
 
 
 class Price(BaseModel):
@@ -64,7 +68,7 @@ class Card(BaseModel):
 class ReviewView(BaseModel):
     id: str
     stars: int
-    label: str | None
+    label: str
     text: str
     patient_name: str
     at: str
@@ -150,16 +154,16 @@ class DirectoryRoutes:
             bio=shown.doctor.bio or NO_BIO,
             favourite=shown.favourite,
             review_count=shown.doctor.review_count,
-            reviews=[_review(r) for r in shown.reviews],
+            reviews=[ReviewView(**r.to_wire()) for r in shown.reviews],
         )
 
     async def reviews(self, call: Call) -> Any:
         query: PageQuery = call.query
-        before = _before(query)
+        before = read_before(query)
         found = await self._directory.reviews(call.path["id"], before, query.limit + 1)
         shown = found[: query.limit]
         following = OlderThan(before=shown[-1].id) if len(found) > query.limit else None
-        return page([_review(r) for r in shown], following)
+        return page([r.to_wire() for r in shown], following)
 
     async def mark(self, call: Call) -> None:
         await self._directory.mark(call.caller.user, call.path["doctor"])
@@ -170,7 +174,7 @@ class DirectoryRoutes:
     async def favourites(self, call: Call) -> Any:
         user = call.caller.user
         query: PageQuery = call.query
-        found = await self._directory.favourites(user, _before(query), query.limit + 1)
+        found = await self._directory.favourites(user, read_before(query), query.limit + 1)
         shown = found[: query.limit]
         following = OlderThan(before=shown[-1].mark) if len(found) > query.limit else None
         doctors = await self._directory.among([f.doctor for f in shown])
@@ -198,15 +202,5 @@ class DirectoryRoutes:
         )
 
 
-def _before(query: PageQuery) -> str | None:
-    at = read_cursor(OlderThan, query.cursor)
-    return at.before if at else None
-
-
 def _names(names: list[str]) -> Any:
     return page([Named(id=name, name=name) for name in names])
-
-
-def _review(review: Review) -> ReviewView:
-    fields = review.model_dump(exclude={"doctor", "at"})
-    return ReviewView(**fields, at=wire_time(review.at))

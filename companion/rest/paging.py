@@ -62,6 +62,18 @@ def read_cursor(model: type[PositionT], cursor: str | None) -> PositionT | None:
         raise BadRequest.field("cursor", "无效的翻页位置") from None
 
 
+class OlderThan(Position):
+    """Where a list that is newest first goes on."""
+
+    before: str
+
+
+def read_before(query: PageQuery) -> str | None:
+    """Give the id the page's items are older than."""
+    at = read_cursor(OlderThan, query.cursor)
+    return at.before if at else None
+
+
 def several(names: str | None, kind: type[Name]) -> list[Name] | None:
     """Read a filter's one name, or several with commas; None is any. Raises BadRequest."""
     if names is None:

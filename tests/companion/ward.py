@@ -104,7 +104,7 @@ class Ward:
         self.departments = Names(database, "departments")
         self.hospitals = Names(database, "hospitals")
         self.favourites = Favourites(database)
-        self.reviews = Reviews(database)
+        self.reviews = Reviews(database, self.doctors)
         self.outbox = Outbox(database, clock)
         self.consultations = Consultations(
             database, self.outbox, self.people_store, self.doctors, Files(database),

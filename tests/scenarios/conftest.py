@@ -18,7 +18,8 @@ NewPatient = Callable[[], Awaitable[User]]
 
 @pytest_asyncio.fixture
 async def http() -> AsyncIterator[aiohttp.ClientSession]:
-    async with aiohttp.ClientSession() as session:
+    # a socket holds its connection, so a limit on them would have wishes wait for wires
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
         yield session
 
 

@@ -4,7 +4,9 @@ import { Chat } from "./chat.js";
 import { Consultations } from "./consultations.js";
 import { GroupsOfMine, groupView } from "./groups.js";
 import { button, guarded, h, money, shortTime } from "./dom.js";
+import { complaintBox } from "./complaints.js";
 import { RequestForm } from "./request.js";
+import { reviewForm } from "./reviews.js";
 import { MODE, OPEN, stateOf } from "./words.js";
 
 export class PatientView {
@@ -33,7 +35,7 @@ export class PatientView {
     this.#chat = null;
     this.list = h("ul", { class: "items", ariaLabel: "我的问诊" });
     const form = new RequestForm(this.#pane, (request) => this.#submit(request));
-    this.element.replaceChildren(this.#groups.element, this.list, form.element);
+    this.element.replaceChildren(this.#groups.element, this.list, form.element, complaintBox(this.#pane));
     this.#consultations.load();
     form.build().catch((error) => this.#pane.tell(error.message));
   }
@@ -85,6 +87,7 @@ export class PatientView {
     const act = (what) => guarded(this.#pane.tell, () => this.#act(c, what));
     if (c.state === "awaiting_doctor") return [button("取消问诊", act("cancel"), "quiet")];
     if (c.state === "in_progress") return [button("结束问诊", act("end"), "quiet")];
+    if (c.state === "ended") return [reviewForm(this.#pane, c)];
     return [];
   }
 

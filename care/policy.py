@@ -74,6 +74,13 @@ class GroupPolicy(Section):
     after_end_seconds: PositiveInt = 24 * 3600
 
 
+class CirclePolicy(Section):
+    categories: tuple[str, ...] = ("生活", "睡眠", "男性", "两性", "辟谣")
+    comment_max: PositiveInt = 500
+    forbidden_words: str | None = None
+    """A file with a word a line; None is the list that is shipped."""
+
+
 class MessagePolicy(Section):
     text_max: PositiveInt = 4000
     recall_seconds: PositiveInt = 120
@@ -141,6 +148,7 @@ class Policy(Section):
     bookings: BookingPolicy = BookingPolicy()
     prescriptions: PrescriptionPolicy = PrescriptionPolicy()
     groups: GroupPolicy = GroupPolicy()
+    circle: CirclePolicy = CirclePolicy()
     messages: MessagePolicy = MessagePolicy()
     files: FilePolicy = FilePolicy()
     calls: CallPolicy = CallPolicy()

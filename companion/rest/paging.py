@@ -2,7 +2,7 @@
 
 import base64
 import binascii
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from enum import StrEnum
 from typing import Any, Generic, TypeVar
 
@@ -43,6 +43,7 @@ class Position(BaseModel):
 
 
 Name = TypeVar("Name", bound=StrEnum)
+Found = TypeVar("Found")
 PositionT = TypeVar("PositionT", bound=Position)
 
 
@@ -60,6 +61,27 @@ def read_cursor(model: type[PositionT], cursor: str | None) -> PositionT | None:
         return model.model_validate_json(raw)
     except (binascii.Error, ValueError):
         raise BadRequest.field("cursor", "无效的翻页位置") from None
+
+
+class OlderThan(Position):
+    """Where a list sorted by marks goes on."""
+
+    before: str
+
+
+def marked(query: PageQuery) -> str | None:
+    """Read the mark where a page starts; none for the first. Raises BadRequest."""
+    at = read_cursor(OlderThan, query.cursor)
+    return at.before if at else None
+
+
+def marked_page(
+    found: Sequence[Found], limit: int, mark: Callable[[Found], str], show: Callable[[Found], Any]
+) -> dict[str, Any]:
+    """Give a page of what was asked for with one more, which says whether another page follows."""
+    shown = found[:limit]
+    following = OlderThan(before=mark(shown[-1])) if len(found) > limit else None
+    return page([show(one) for one in shown], following)
 
 
 def several(names: str | None, kind: type[Name]) -> list[Name] | None:

@@ -29,7 +29,7 @@ BY_NAME: Mapping[str, Any] = {
 """What a field of this name usually holds."""
 
 ASKED: Mapping[str, Any] = {
-    "phone": "13412345678", "mobile": "13412345678", "id_card": "110101199003070417",
+    "phone": "13412340001", "mobile": "13412340001", "id_card": "11010119850312101X",
     "purpose": "login", "title": "每天早睡",
 }  # fmt: skip
 """What is different in a request: numbers come in whole."""

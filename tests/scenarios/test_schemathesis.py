@@ -15,8 +15,7 @@ import aiohttp
 import pytest
 import pytest_asyncio
 
-from tests.scenarios.people import OPERATOR, XIAOFU, User, begin, enter, register
-from tests.scenarios.prescribing import PHARMACIST, approved, submitted
+from tests.scenarios.walking import enter_all, walk
 from tests.scenarios.wire import log_in
 from tests.server import ServerProcess
 
@@ -42,50 +41,12 @@ async def hospital(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Ho
     server = ServerProcess(tmp_path_factory.mktemp("fuzzed") / "data")
     await server.start()
     async with aiohttp.ClientSession() as http:
-        patient = await register(server.url, http)
-        doctor, pharmacist, operator = [
-            await enter(server.url, http, phone) for phone in (XIAOFU, PHARMACIST, OPERATOR)
-        ]
-        known = await fill(patient, doctor, pharmacist, operator)
-        users = {
-            "patient": patient, "doctor": doctor, "pharmacist": pharmacist, "operator": operator,
-        }  # fmt: skip
-        yield Hospital(server.url, {role: user.phone for role, user in users.items()}, known)
-        for user in users.values():
+        people = await enter_all(server.url, http)
+        known = await walk(people)
+        yield Hospital(server.url, {r: user.phone for r, user in people.by_role().items()}, known)
+        for user in people.all():
             await user.close()
     await server.close()
-
-
-async def fill(patient: User, doctor: User, pharmacist: User, operator: User) -> dict[str, str]:
-    """Make one thing of each kind; give its id by the path it stands in."""
-    talk = await begin(patient, doctor)
-    prescription = await approved(doctor, pharmacist, talk["id"])
-    waiting = await submitted(doctor, talk["id"])
-    wanted = {"prescription": prescription["id"], "pharmacy": "P1", "handover": "pick_up"}
-    order = await patient.post("/drug-orders", wanted)
-    begun = await patient.post(f"/drug-orders/{order['id']}/pay")
-    article = (await patient.get("/articles?limit=1"))["items"][0]["id"]
-    topic = (await patient.get("/topics?limit=1"))["items"][0]["id"]
-    comment = await patient.post("/comments", {"post": article, "text": "写得好"})
-    return {
-        "/consultations/{id}": talk["id"],
-        "/operator/consultations/{id}": talk["id"],
-        "/prescriptions/{id}": waiting["id"],
-        "/drug-orders/{id}": order["id"],
-        "/payments/sandbox/{payment}": begun["payment"]["id"],
-        "/operator/payments/{id}": begun["payment"]["id"],
-        "/people/{id}": talk["person"]["id"],
-        "/operator/accounts/{id}": patient.id,
-        "/doctors/{id}": doctor.id,
-        "/favourites/{doctor}": doctor.id,
-        "/notices/{id}": (await patient.get("/notices?limit=1"))["items"][0]["id"],
-        "/articles/{id}": article,
-        "/operator/articles/{id}": article,
-        "/topics/{id}": topic,
-        "/operator/topics/{id}": topic,
-        "/comments/{id}": comment["id"],
-        "/operator/comments/{id}": comment["id"],
-    }
 
 
 async def authorised(hospital: Hospital, phone: str) -> list[str]:

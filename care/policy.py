@@ -2,7 +2,15 @@
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    IPvAnyAddress,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+)
 
 
 class Section(BaseModel):
@@ -102,6 +110,20 @@ class FilePolicy(Section):
     unused_max: PositiveInt = 100
     inspection_seconds: PositiveInt = 30
     inspection_workers: PositiveInt = 2
+
+
+class MediaPolicy(Section):
+    """Of calls whose media go through the server."""
+
+    workers: PositiveInt = 1
+    calls_max: PositiveInt = 30
+    """A worker; one more is refused."""
+    announced: IPvAnyAddress | None = None
+    """The address the outside knows, where it isn't this machine's own."""
+    start_kbps: PositiveInt = 800
+    min_kbps: PositiveInt = 100
+    max_kbps: PositiveInt = 2_000
+    """Of a side's video; the rest follows the network."""
 
 
 class CallPolicy(Section):

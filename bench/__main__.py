@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 import uvloop
 
-from bench import acknowledged, calls, deadlines, idle, search, start
+from bench import acknowledged, calls, deadlines, idle, lists, search, start
 from bench.report import Measurement, save, show
 
 BENCHES: Mapping[str, Measurement] = {
@@ -15,6 +15,7 @@ BENCHES: Mapping[str, Measurement] = {
     "search": search.measure,
     "deadlines": deadlines.measure,
     "calls": calls.measure,
+    "lists": lists.measure,
 }
 
 

@@ -14,6 +14,9 @@ from care.errors import Forbidden
 from care.policy import FilePolicy
 from care.record import Record
 
+PUBLIC = "public"
+"""What a file is bound to that everybody logged in may read, instead of a room."""
+
 DURATION_TOLERANCE_MS = 500
 """A recorder that stops at the limit still writes its codec's lead-in and last whole frame."""
 

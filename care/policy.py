@@ -2,7 +2,15 @@
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    IPvAnyAddress,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+)
 
 
 class Section(BaseModel):
@@ -74,6 +82,13 @@ class GroupPolicy(Section):
     after_end_seconds: PositiveInt = 24 * 3600
 
 
+class CirclePolicy(Section):
+    categories: tuple[str, ...] = ("生活", "睡眠", "男性", "两性", "辟谣")
+    comment_max: PositiveInt = 500
+    forbidden_words: str | None = None
+    """A file with a word a line; None is the list that is shipped."""
+
+
 class MessagePolicy(Section):
     text_max: PositiveInt = 4000
     recall_seconds: PositiveInt = 120
@@ -95,6 +110,20 @@ class FilePolicy(Section):
     unused_max: PositiveInt = 100
     inspection_seconds: PositiveInt = 30
     inspection_workers: PositiveInt = 2
+
+
+class MediaPolicy(Section):
+    """Of calls whose media go through the server."""
+
+    workers: PositiveInt = 1
+    calls_max: PositiveInt = 30
+    """A worker; one more is refused."""
+    announced: IPvAnyAddress | None = None
+    """The address the outside knows, where it isn't this machine's own."""
+    start_kbps: PositiveInt = 800
+    min_kbps: PositiveInt = 100
+    max_kbps: PositiveInt = 2_000
+    """Of a side's video; the rest follows the network."""
 
 
 class CallPolicy(Section):
@@ -141,6 +170,7 @@ class Policy(Section):
     bookings: BookingPolicy = BookingPolicy()
     prescriptions: PrescriptionPolicy = PrescriptionPolicy()
     groups: GroupPolicy = GroupPolicy()
+    circle: CirclePolicy = CirclePolicy()
     messages: MessagePolicy = MessagePolicy()
     files: FilePolicy = FilePolicy()
     calls: CallPolicy = CallPolicy()

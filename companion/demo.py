@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 
 from care.accounts import Role
+from care.circle import PostKind
 from care.consultation import Mode
 from care.directory import Doctor, Prices, Title
 from care.errors import Conflict
@@ -18,6 +19,8 @@ from care.people import Claims
 from care.record import Record
 from companion.accounts import Accounts
 from companion.catalogue import Catalogue
+from companion.circle import Circle
+from companion.markdown import write_up
 from companion.people import PeopleService
 from companion.pharmacies import PharmacyService
 from companion.schedules import ScheduleService
@@ -38,6 +41,7 @@ class DemoParts:
     schedules: ScheduleService
     catalogue: Catalogue
     pharmacies: PharmacyService
+    circle: Circle
     marks: DemoMarks
 
 
@@ -75,6 +79,15 @@ class DemoPatient(Record):
     people: tuple[Mapping[str, Any], ...]
 
 
+class DemoPost(Record):
+    """An article of a category, or, without one, the topic of a doctor."""
+
+    title: str
+    author: str
+    category: str | None = None
+    body: str
+
+
 class DemoData(Record):
     password: str
     hospitals: tuple[str, ...]
@@ -82,6 +95,7 @@ class DemoData(Record):
     staff: tuple[DemoStaff, ...]
     doctors: tuple[DemoDoctor, ...]
     patients: tuple[DemoPatient, ...]
+    posts: tuple[DemoPost, ...]
 
 
 def read_data() -> DemoData:
@@ -143,6 +157,18 @@ async def load_pharmacies(parts: DemoParts, _data: DemoData) -> None:
     await parts.pharmacies.load_demo()
 
 
+async def load_circle(parts: DemoParts, data: DemoData) -> None:
+    doctors = {doctor.name: doctor for doctor in data.doctors}
+    (operator,) = (member for member in data.staff if member.role is Role.OPERATOR)
+    for post in data.posts:
+        kind = PostKind.TOPIC if post.category is None else PostKind.ARTICLE
+        role = Role.DOCTOR if post.category is None else Role.OPERATOR
+        phone = doctors[post.author].phone if post.author in doctors else operator.phone
+        account = await _account(parts, data, role, phone, post.author)
+        writing = write_up(post.title, "", post.body, post.author, category=post.category)
+        await parts.circle.publish(account, kind, _same_id(post.title), writing)
+
+
 PARTS: Mapping[str, Callable[[DemoParts, DemoData], Awaitable[None]]] = {
     "staff": load_staff,
     "directory": load_directory,
@@ -150,6 +176,7 @@ PARTS: Mapping[str, Callable[[DemoParts, DemoData], Awaitable[None]]] = {
     "schedules": load_schedules,
     "catalogue": load_catalogue,
     "pharmacies": load_pharmacies,
+    "circle": load_circle,
 }
 
 

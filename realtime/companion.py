@@ -5,10 +5,13 @@ from zoneinfo import ZoneInfo
 
 import structlog
 
+from care.circle import WordList
+from care.policy import Policy
 from care.ports import Clock
 from companion import consents
 from companion.accounts import Accounts
 from companion.catalogue import Catalogue
+from companion.circle import Circle
 from companion.demo import DemoParts, load_demo
 from companion.directory import Directory
 from companion.files import FileService
@@ -18,6 +21,9 @@ from companion.people import PeopleService
 from companion.pharmacies import PharmacyService
 from companion.probe.inspector import Inspector
 from companion.rest.auth import AuthRoutes
+from companion.rest.circle import CircleRoutes
+from companion.rest.circle_staff import CircleStaffRoutes
+from companion.rest.comments import CommentRoutes
 from companion.rest.consents import ConsentRoutes
 from companion.rest.directory import DirectoryRoutes
 from companion.rest.files import FileRoutes
@@ -30,8 +36,9 @@ from companion.sms_codes import SmsCodes
 from companion.staff import Staff
 from companion.tokens import AccessTokens, SigningKeys
 from companion.wechat import WechatClient
+from companion.words import read_words
 from realtime.outside import join_outside, join_sms
-from realtime.secrets import Secrets
+from realtime.secrets import ConfigError, Secrets
 from realtime.settings import Settings
 from realtime.stores import Stores
 
@@ -94,6 +101,11 @@ class Companion:
             secrets.url_key,
         )  # fmt: skip
 
+        self.circle = Circle(
+            stores.posts, stores.comments, stores.likes, _forbidden_words(policy), stores.audit,
+            clock, policy.circle,
+        )  # fmt: skip
+
     def routes(self) -> list[Route]:
         """List the companion's rows."""
         return [
@@ -104,6 +116,9 @@ class Companion:
             *ConsentRoutes(consents.load()).routes(),
             *DirectoryRoutes(self.directory, self._clock).routes(),
             *PharmacyRoutes(self.pharmacies, self._clock).routes(),
+            *CircleRoutes(self.circle, self.files, self._clock).routes(),
+            *CircleStaffRoutes(self.circle, self.files, self._clock).routes(),
+            *CommentRoutes(self.circle, self._clock).routes(),
             *FileRoutes(self.files, self._clock, self._policy.files).routes(),
         ]
 
@@ -112,7 +127,7 @@ class Companion:
         parts = DemoParts(
             self.accounts, self.people, self._stores.doctors, self._stores.departments,
             self._stores.hospitals, self.schedules, self.catalogue, self.pharmacies,
-            self._stores.demo_marks,
+            self.circle, self._stores.demo_marks,
         )  # fmt: skip
         await load_demo(parts, self._clock.now())
 
@@ -140,6 +155,13 @@ def _wechat(
     if not appid or not secret:
         return None
     return WechatClient(appid, secret, settings.wechat.base_url, stores.wechat_tokens, clock)
+
+
+def _forbidden_words(policy: Policy) -> WordList:
+    try:
+        return read_words(policy.circle.forbidden_words)
+    except (OSError, UnicodeDecodeError):
+        raise ConfigError("circle.forbidden_words: must be a readable UTF-8 file") from None
 
 
 def _without_wechat(settings: Settings) -> MiniProgram:

@@ -11,6 +11,7 @@ from storage.call_tickets import CallTickets
 from storage.calls import Calls
 from storage.cancellations import Cancellations
 from storage.catalogue import Diagnoses, Drugs
+from storage.comments import Comments
 from storage.complaints import Complaints
 from storage.consultations import Consultations
 from storage.database import Database
@@ -20,6 +21,7 @@ from storage.drug_orders import DrugOrders
 from storage.favourites import Favourites
 from storage.files import Files
 from storage.groups import Groups
+from storage.likes import Likes
 from storage.login_failures import LoginFailureStore
 from storage.messages import Messages
 from storage.names import Names
@@ -28,6 +30,7 @@ from storage.outbox import Outbox
 from storage.payments import Payments
 from storage.people import People
 from storage.pharmacies import Pharmacies
+from storage.posts import Posts
 from storage.prescriptions import Prescriptions
 from storage.presence import Presence
 from storage.read_marks import ReadMarks
@@ -77,6 +80,9 @@ class Stores:
             self.consultations, self.groups, self.complaints, self.accounts
         )
         self.calls = Calls(database, self.outbox)
+        self.posts = Posts(database, self.files)
+        self.comments = Comments(database)
+        self.likes = Likes(database)
         self.drugs = Drugs(database)
         self.diagnoses = Diagnoses(database)
         self.prescriptions = Prescriptions(database, self.outbox)

@@ -47,6 +47,8 @@ INDEXES = [
     IndexModel([("doctor.id", ASCENDING), ("_id", DESCENDING)]),
     # also the doctor's queue, which is ordered by waiting_since within the state
     IndexModel([("doctor.id", ASCENDING), ("state", ASCENDING), ("_id", DESCENDING)]),
+    # how many a doctor has in each state, from the index alone
+    IndexModel([("doctor.id", ASCENDING), ("state", ASCENDING), ("waiting_since", ASCENDING)]),
     # the clocks: only open ones have a time at which they are looked at
     IndexModel([("check_at", ASCENDING)], partialFilterExpression={"open": True}),
     # the operator's search by order number, by day, and by state alone

@@ -14,9 +14,10 @@ from care.ports import Clock
 from care.record import wire_time
 from care.schedules import label
 from companion.bookings import BookingService
+from companion.rest.answers import BookingView
 from companion.rest.consultations import PATIENT, Id, NewConsultation
 from companion.rest.kernel import Call, Route
-from companion.rest.paging import PageQuery, several
+from companion.rest.paging import Listed, PageQuery, several
 from realtime.rooms.requests import Form, RequestService
 from realtime.rooms.views import slot_view
 
@@ -47,11 +48,14 @@ class BookingRoutes:
         one = "/bookings/{id}"
         rows = [
             Route("POST", "/bookings", self.create, body=NewBooking, roles=PATIENT, status=201,
+                  answer=BookingView,
                   summary="Book a voice or video consultation (预约)"),
             Route("GET", "/bookings", self.list, query=Listing, roles=MEMBERS,
+                  answer=Listed[BookingView],
                   summary="The own bookings, newest first"),
-            Route("GET", one, self.get, roles=MEMBERS, summary="Show one"),
-            Route("POST", f"{one}/cancel", self.cancel, roles=PATIENT, summary="Cancel it in time"),
+            Route("GET", one, self.get, roles=MEMBERS, answer=BookingView, summary="Show one"),
+            Route("POST", f"{one}/cancel", self.cancel, roles=PATIENT,
+                  answer=BookingView, summary="Cancel it in time"),
         ]  # fmt: skip
         return [replace(row, tag="bookings") for row in rows]
 

@@ -9,9 +9,10 @@ from pydantic import StringConstraints
 
 from care.accounts import Role
 from companion.calls import CallPages
-from companion.rest.auth import granted
+from companion.rest.answers import CallTicket, CallView, CallWithQuality
+from companion.rest.auth import Granted, granted
 from companion.rest.kernel import Body, Call, Route
-from companion.rest.paging import Query
+from companion.rest.paging import Listed, Query
 
 
 class Redeem(Body):
@@ -22,6 +23,12 @@ class Listing(Query):
     consultation: Annotated[str, StringConstraints(min_length=1, max_length=64)]
 
 
+class Redeemed(Granted):
+    call: str
+    device_id: str
+    """Whom to connect as: the device that is in the call already, or a new one."""
+
+
 class CallRoutes:
     """Join the calls' use cases to their rows."""
 
@@ -30,13 +37,14 @@ class CallRoutes:
 
     def routes(self) -> list[Route]:
         rows = [
-            Route("GET", "/calls", self.page, query=Listing,
+            Route("GET", "/calls", self.page, query=Listing, answer=Listed[CallView],
                   summary="List a consultation's calls, newest first"),
-            Route("GET", "/calls/{id}", self.look_up,
+            Route("GET", "/calls/{id}", self.look_up, answer=CallWithQuality,
                   summary="A call; its doctor is shown its quality, side by side (V9)"),
-            Route("POST", "/calls/{id}/ticket", self.issue, status=201,
+            Route("POST", "/calls/{id}/ticket", self.issue, status=201, answer=CallTicket,
                   summary="Make a one-time ticket for the call page, good for a minute"),
             Route("POST", "/call-tickets/redeem", self.redeem, body=Redeem, public=True,
+                  answer=Redeemed,
                   summary="Trade the call page's ticket for a session of its own"),
         ]  # fmt: skip
         return [replace(row, tag="calls") for row in rows]

@@ -11,7 +11,7 @@ from care.ports import Clock
 from companion.complaints import ComplaintService
 from companion.rest.consultations import PATIENT, Id
 from companion.rest.kernel import Body, Call, Route
-from companion.rest.paging import Listed, OlderThan, PageQuery, page, read_before, several
+from companion.rest.paging import Listed, PageQuery, marked, marked_page, several
 from companion.rest.people import Purpose
 
 PARTIES = PATIENT | STAFF
@@ -100,11 +100,11 @@ class ComplaintRoutes:
     async def list(self, call: Call) -> Any:
         query: ComplaintListing = call.query
         found = await self._complaints.page(
-            call.caller, several(query.state, ComplaintState), read_before(query), query.limit + 1
+            call.caller, several(query.state, ComplaintState), marked(query), query.limit + 1
         )
-        shown = found[: query.limit]
-        following = OlderThan(before=shown[-1].id) if len(found) > query.limit else None
-        return page([self._complaints.show(c, call.caller.user) for c in shown], following)
+        return marked_page(
+            found, query.limit, lambda c: c.id, lambda c: self._complaints.show(c, call.caller.user)
+        )
 
     async def get(self, call: Call) -> Any:
         found = await self._complaints.find(call.caller, call.path["id"])

@@ -8,6 +8,7 @@ from pydantic import Field, StringConstraints
 from care.accounts import STAFF, Role
 from care.consultation import Mode, State
 from care.ports import Audit, Clock
+from companion.rest.answers import BegunPayment, ConsultationView, Counted
 from companion.rest.kernel import Body, Call, Route
 from companion.rest.paging import PageQuery, several
 from realtime.rooms.consultations import ConsultationService
@@ -58,17 +59,23 @@ class ConsultationRoutes:
     def routes(self) -> list[Route]:
         one = "/consultations/{id}"
         rows = [
-            Route("POST", "/consultations", self.create, body=NewConsultation, roles=PATIENT,
+            Route("POST", "/consultations", self.create,
+                  answer=ConsultationView, body=NewConsultation, roles=PATIENT,
                   status=201, summary="Ask a doctor for a consultation (问诊)"),
             Route("GET", "/consultations", self.list, query=Listing,
+                  answer=Counted[ConsultationView],
                   summary="List one's consultations, with the counts by state"),
-            Route("GET", one, self.get, summary="Show one"),
-            Route("POST", f"{one}/pay", self.pay, roles=PATIENT, summary="Begin the payment"),
-            Route("POST", f"{one}/cancel", self.cancel, summary="Cancel before it begins"),
-            Route("POST", f"{one}/accept", self.accept, roles=DOCTOR, summary="Accept (接诊)"),
-            Route("POST", f"{one}/decline", self.decline, body=Decline, roles=DOCTOR,
+            Route("GET", one, self.get, answer=ConsultationView, summary="Show one"),
+            Route("POST", f"{one}/pay", self.pay, roles=PATIENT,
+                  answer=BegunPayment, summary="Begin the payment"),
+            Route("POST", f"{one}/cancel", self.cancel,
+                  answer=ConsultationView, summary="Cancel before it begins"),
+            Route("POST", f"{one}/accept", self.accept,
+                  answer=ConsultationView, roles=DOCTOR, summary="Accept (接诊)"),
+            Route("POST", f"{one}/decline", self.decline,
+                  answer=ConsultationView, body=Decline, roles=DOCTOR,
                   summary="Decline before or after accepting (退诊)"),
-            Route("POST", f"{one}/end", self.end, summary="End it"),
+            Route("POST", f"{one}/end", self.end, answer=ConsultationView, summary="End it"),
         ]  # fmt: skip
         return [replace(row, tag="consultations") for row in rows]
 

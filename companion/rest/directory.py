@@ -18,8 +18,8 @@ from companion.rest.paging import (
     OlderThan,
     PageQuery,
     Position,
+    marked,
     page,
-    read_before,
     read_cursor,
 )
 
@@ -159,7 +159,7 @@ class DirectoryRoutes:
 
     async def reviews(self, call: Call) -> Any:
         query: PageQuery = call.query
-        before = read_before(query)
+        before = marked(query)
         found = await self._directory.reviews(call.path["id"], before, query.limit + 1)
         shown = found[: query.limit]
         following = OlderThan(before=shown[-1].id) if len(found) > query.limit else None
@@ -174,7 +174,7 @@ class DirectoryRoutes:
     async def favourites(self, call: Call) -> Any:
         user = call.caller.user
         query: PageQuery = call.query
-        found = await self._directory.favourites(user, read_before(query), query.limit + 1)
+        found = await self._directory.favourites(user, marked(query), query.limit + 1)
         shown = found[: query.limit]
         following = OlderThan(before=shown[-1].mark) if len(found) > query.limit else None
         doctors = await self._directory.among([f.doctor for f in shown])

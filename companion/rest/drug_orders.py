@@ -7,9 +7,9 @@ from pydantic import BaseModel, Field, StringConstraints
 
 from care.accounts import STAFF, Role
 from care.drug_orders import Handover, OrderAction, OrderState
-from care.payments import PaymentState
 from care.ports import Clock
 from companion.drug_orders import DrugOrderService, OrderForm
+from companion.rest.answers import BegunPayment, PaymentView
 from companion.rest.consultations import PATIENT, Id
 from companion.rest.kernel import Body, Call, Route
 from companion.rest.paging import Listed, PageQuery, several
@@ -55,16 +55,6 @@ class PharmacyCardView(BaseModel):
     telephone: str
 
 
-class PaymentView(BaseModel):
-    id: str
-    consultation: str | None
-    drug_order: str | None
-    provider: str
-    amount: int
-    state: PaymentState
-    refunded_at: str | None
-
-
 class DrugOrderView(BaseModel):
     id: str
     order_no: str
@@ -83,11 +73,6 @@ class DrugOrderView(BaseModel):
     ended_at: str | None
     expires_at: str | None
     payment: PaymentView | None
-
-
-class BegunPayment(BaseModel):
-    payment: PaymentView
-    params: dict[str, Any]
 
 
 class DrugOrderRoutes:

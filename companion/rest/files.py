@@ -7,6 +7,8 @@ from typing import Any, BinaryIO
 
 import structlog
 from aiohttp import BodyPartReader, MultipartReader, web
+from pydantic import BaseModel
+from pydantic.json_schema import SkipJsonSchema
 
 from care.attachments import Attachment, FileKind, max_bytes
 from care.errors import BadRequest, TooLarge
@@ -14,7 +16,7 @@ from care.policy import FilePolicy
 from care.ports import Clock
 from companion.files import FileService
 from companion.probe import UPLOAD
-from companion.rest.kernel import Call, Route
+from companion.rest.kernel import Also, Call, Content, Route
 from companion.rest.paging import Query
 from companion.rest.problems import answer
 from companion.rest.ranges import NotSatisfiable, Span, matches, read_range
@@ -35,6 +37,35 @@ class SignedQuery(Query):
     sig: str = ""
 
 
+class Stored(BaseModel):
+    """An upload; what a picture, a voice or a video alone has is left out elsewhere."""
+
+    id: str
+    kind: FileKind
+    mime: str
+    size: int
+    sha256: str
+    width: int | SkipJsonSchema[None] = None
+    height: int | SkipJsonSchema[None] = None
+    duration_ms: int | SkipJsonSchema[None] = None
+    url: str
+    thumbnail_url: str | SkipJsonSchema[None] = None
+
+
+FORM = Content(
+    "multipart/form-data",
+    {
+        "type": "object",
+        "required": ["file"],
+        "additionalProperties": False,
+        "properties": {
+            "file": {"type": "string", "format": "binary"},
+            "kind": {"enum": [kind.value for kind in FileKind]},
+        },
+    },
+)
+
+
 class FileRoutes:
     def __init__(self, files: FileService, clock: Clock, policy: FilePolicy) -> None:
         self._files = files
@@ -42,15 +73,17 @@ class FileRoutes:
         self._policy = policy
 
     def routes(self) -> list[Route]:
-        stored = {"type": "object", "required": ["id", "kind", "mime", "size", "url"]}
         room = max_bytes(self._policy) + ENVELOPE_BYTES
+        whole = Content("*/*")
+        unchanged = Also(304, "It is the one the client has")
         return [
-            Route("POST", "/files", self.upload, status=201, max_body=room, answer=stored,
-                  summary="Upload an image, voice or video (multipart field `file`)", tag="files"),
+            Route("POST", "/files", self.upload, status=201, max_body=room, upload=FORM,
+                  answer=Stored, summary="Upload an image, voice or video", tag="files"),
             Route("GET", "/files/{file}", self.download, public=True, query=SignedQuery,
+                  answer=whole, also=(Also(206, "The range that was asked for", whole), unchanged),
                   summary="Read an attachment by its signed URL", tag="files"),
             Route("HEAD", "/files/{file}", self.download, public=True, query=SignedQuery,
-                  summary="Read an attachment's headers", tag="files"),
+                  also=(unchanged,), summary="Read an attachment's headers", tag="files"),
         ]  # fmt: skip
 
     async def upload(self, call: Call) -> Any:

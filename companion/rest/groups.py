@@ -7,6 +7,7 @@ from pydantic import Field
 
 from care.accounts import Role
 from care.groups import GroupState
+from companion.rest.answers import Counted, GroupView
 from companion.rest.kernel import Call, Route
 from companion.rest.paging import PageQuery, several
 from realtime.rooms.groups import GroupService
@@ -26,8 +27,10 @@ class GroupRoutes:
     def routes(self) -> list[Route]:
         rows = [
             Route("GET", "/groups", self.list, query=GroupListing, roles=PARTIES,
+                  answer=Counted[GroupView],
                   summary="List one's group consultations (会诊), with the counts by state"),
-            Route("GET", "/groups/{id}", self.get, roles=PARTIES, summary="Show one"),
+            Route("GET", "/groups/{id}", self.get, roles=PARTIES,
+                  answer=GroupView, summary="Show one"),
         ]  # fmt: skip
         return [replace(row, tag="groups") for row in rows]
 

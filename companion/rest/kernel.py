@@ -10,6 +10,7 @@ import hashlib
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from dataclasses import KW_ONLY, dataclass
 from datetime import date, datetime
+from types import UnionType
 from typing import Any, cast
 
 import orjson
@@ -72,6 +73,25 @@ class Call:
 
 
 Handler = Callable[[Call], Awaitable[Any]]
+Answer = type[BaseModel] | UnionType | Mapping[str, Any]
+"""A model, several of them, or a JSON schema."""
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """What isn't JSON: its media type, and as a JSON schema its parts where it has any."""
+
+    media_type: str
+    schema: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Also:
+    """One more way in which a route answers, beside its usual one and the problems."""
+
+    status: int
+    says: str
+    content: Answer | Content | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +99,7 @@ class Route:
     """One row of the table.
 
     `roles`: who may, everyone logged in when none. `public`: needs no token, and a bad one counts
-    as none. `answer`: a model or a JSON schema, for the reference. `max_body`: bytes.
+    as none. `upload`, `answer` and `also` are for the reference; `max_body`: bytes.
     `initial_password`: also while the password must be changed first.
     """
 
@@ -89,7 +109,9 @@ class Route:
     _: KW_ONLY
     body: type[Body] | None = None
     query: type[Query] | None = None
-    answer: type[BaseModel] | Mapping[str, Any] | None = None
+    upload: Content | None = None
+    answer: Answer | Content | None = None
+    also: tuple[Also, ...] = ()
     roles: frozenset[Role] | None = None
     public: bool = False
     initial_password: bool = False

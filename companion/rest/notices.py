@@ -6,6 +6,7 @@ from typing import Annotated, Any
 from pydantic import AwareDatetime, Field, StringConstraints
 
 from care.accounts import Role
+from companion.rest.answers import ConsentsLeft, Notices, Subscriptions, Unread
 from companion.rest.kernel import Body, Call, Route
 from companion.rest.paging import PageQuery, Position, page, read_cursor
 from realtime.rooms.notices import NoticeService
@@ -32,14 +33,18 @@ class NoticeRoutes:
 
     def routes(self) -> list[Route]:
         rows = [
-            Route("GET", "/notices", self.list, query=PageQuery,
+            Route("GET", "/notices", self.list, query=PageQuery, answer=Notices,
                   summary="List one's notices, newest first, and count the unread"),
-            Route("POST", "/notices/read-all", self.read_all, summary="Mark all as read"),
+            Route("POST", "/notices/read-all", self.read_all,
+                  answer=Unread, summary="Mark all as read"),
             Route("GET", "/notices/subscriptions", self.subscriptions, roles=PATIENT,
+                  answer=Subscriptions,
                   summary="List what the mini-program may ask consent for, and what is left"),
             Route("POST", "/notices/subscriptions", self.consent, body=Consent, roles=PATIENT,
+                  answer=ConsentsLeft,
                   summary="Count the consents given to WeChat for a template"),
-            Route("POST", "/notices/{id}/read", self.read, summary="Mark one as read"),
+            Route("POST", "/notices/{id}/read", self.read,
+                  answer=Unread, summary="Mark one as read"),
         ]  # fmt: skip
         return [replace(row, tag="notices") for row in rows]
 

@@ -2,17 +2,20 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from types import UnionType
+from typing import Literal, cast, get_args
 
+import orjson
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from companion.rest.kernel import PREFIX, Call, Route
+from companion.rest.examples import Examples, JsonObject
+from companion.rest.kernel import KEY_MAX, PREFIX, Also, Answer, Call, Content, Route
 from companion.rest.problems import MEDIA_TYPE, STATUS
 
-REF = "#/components/schemas/{model}"
-JsonObject = dict[str, Any]
+Mode = Literal["validation", "serialization"]
 
+REF = "#/components/schemas/{model}"
 PROBLEM: JsonObject = {
     "type": "object",
     "required": ["type", "title", "status", "detail", "code", "retry"],
@@ -52,7 +55,7 @@ def document(routes: Sequence[Route], version: str) -> JsonObject:
     for route in routes:
         path = paths.setdefault(PREFIX + route.path, {})
         path[route.method.lower()] = _operation(route, models)
-    return {
+    return _readable({
         "openapi": "3.1.0",
         "info": {"title": "Wenzhen", "version": version},
         "paths": paths,
@@ -62,34 +65,71 @@ def document(routes: Sequence[Route], version: str) -> JsonObject:
                 "bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}
             },
         },
-    }
+    })  # fmt: skip
+
+
+def _readable(document: JsonObject) -> JsonObject:
+    """Name two schemas of one name by their files, and leave our folders out of it."""
+    text = re.sub(
+        r"(?:companion__rest__|care__)([a-z_]+?)__", r"\1.", orjson.dumps(document).decode()
+    )
+    return cast(JsonObject, orjson.loads(text))
 
 
 class _Models:
-    """The schemas of all models, and the reference to each: two of one name stay apart."""
+    """The schemas of all models, and the reference to each: two of one name stay apart.
+
+    What is asked is described as it is read, what is answered as it is written: there a field with
+    a default is always present.
+    """
 
     def __init__(self, routes: Sequence[Route]) -> None:
-        named = {
+        asked: set[type[BaseModel]] = {
+            model for route in routes for model in (route.body, route.query) if model
+        }
+        answered = {
             model
             for route in routes
-            for model in (route.body, route.query, route.answer)
-            if isinstance(model, type)
+            for answer in (route.answer, *(also.content for also in route.also))
+            for model in _models(answer)
         }
         self._references, definitions = models_json_schema(
-            [(model, "validation") for model in sorted(named, key=lambda m: m.__qualname__)],
+            [*_in_order(asked, "validation"), *_in_order(answered, "serialization")],
             ref_template=REF,
         )
         self.schemas: JsonObject = definitions.get("$defs", {})
+        self._asked = Examples(self.schemas, asked=True)
+        self._answered = Examples(self.schemas, asked=False)
 
-    def reference(self, model: type[BaseModel] | Mapping[str, Any]) -> JsonObject:
-        if isinstance(model, Mapping):
-            return dict(model)
-        return self._references[(model, "validation")]
+    def body(self, model: type[BaseModel]) -> JsonObject:
+        schema = self._references[(model, "validation")]
+        return {"schema": schema, "example": self._asked.of(schema)}
+
+    def content(self, answer: Answer | Content) -> JsonObject:
+        """Describe what an answer carries, by media type."""
+        if isinstance(answer, Content):
+            return {answer.media_type: {"schema": dict(answer.schema or {})}}
+        if isinstance(answer, Mapping):
+            return {"application/json": {"schema": dict(answer)}}
+        schemas = [self._references[(model, "serialization")] for model in _models(answer)]
+        schema = schemas[0] if len(schemas) == 1 else {"anyOf": schemas}
+        return {"application/json": {"schema": schema, "example": self._answered.of(schema)}}
 
     def fields(self, model: type[BaseModel]) -> JsonObject:
-        """Give the object schema of a model itself."""
-        name = self.reference(model)["$ref"].rpartition("/")[2]
+        """Give the object schema of a model that is asked."""
+        name = self._references[(model, "validation")]["$ref"].rpartition("/")[2]
         return cast(JsonObject, self.schemas[name])
+
+
+def _in_order(models: set[type[BaseModel]], mode: Mode) -> list[tuple[type[BaseModel], Mode]]:
+    ordered = sorted(models, key=lambda model: (model.__qualname__, model.__module__))
+    return [(model, mode) for model in ordered]
+
+
+def _models(answer: Answer | Content | None) -> tuple[type[BaseModel], ...]:
+    if isinstance(answer, UnionType):
+        return get_args(answer)
+    return (answer,) if isinstance(answer, type) else ()
 
 
 def _operation(route: Route, models: _Models) -> JsonObject:
@@ -97,15 +137,17 @@ def _operation(route: Route, models: _Models) -> JsonObject:
         "operationId": _operation_id(route),
         "summary": route.summary,
         "tags": [route.tag] if route.tag else [],
-        "parameters": [*_path_parameters(route), *_query_parameters(route, models)],
-        "responses": {str(route.status): _answer(route, models), "default": _problem()},
+        "parameters": [
+            *_path_parameters(route), *_query_parameters(route, models), *_headers(route),
+        ],
+        "responses": _responses(route, models),
         "security": [] if route.public else [{"bearer": []}],
-    }
+    }  # fmt: skip
     if route.body:
-        operation["requestBody"] = {
-            "required": True,
-            "content": {"application/json": {"schema": models.reference(route.body)}},
-        }
+        content = {"application/json": models.body(route.body)}
+        operation["requestBody"] = {"required": True, "content": content}
+    if route.upload:
+        operation["requestBody"] = {"required": True, "content": models.content(route.upload)}
     if route.roles is not None:
         operation["x-roles"] = sorted(route.roles)
     return operation
@@ -129,16 +171,41 @@ def _query_parameters(route: Route, models: _Models) -> list[JsonObject]:
     schema = models.fields(route.query)
     required = schema.get("required", [])
     return [
-        {"name": name, "in": "query", "required": name in required, "schema": field}
+        {"name": name, "in": "query", "required": name in required, "schema": _present(field)}
         for name, field in schema.get("properties", {}).items()
     ]
 
 
-def _answer(route: Route, models: _Models) -> JsonObject:
-    answer: JsonObject = {"description": route.summary or "Done"}
-    if route.answer is not None:
-        answer["content"] = {"application/json": {"schema": models.reference(route.answer)}}
-    return answer
+def _present(field: JsonObject) -> JsonObject:
+    """Describe a parameter that is there: a query has no null."""
+    options = [option for option in field.get("anyOf", ()) if option != {"type": "null"}]
+    kept: JsonObject = {
+        name: value for name, value in field.items() if name not in ("anyOf", "default")
+    }
+    default = {"default": field["default"]} if field.get("default") is not None else {}
+    match options:
+        case []:
+            return kept | default
+        case [only]:
+            return {**kept, **only, **default}
+    return kept | {"anyOf": options} | default
+
+
+def _headers(route: Route) -> list[JsonObject]:
+    """Name the header that makes sending a creation again harmless."""
+    if route.method != "POST" or route.status != 201 or route.public:
+        return []
+    schema = {"type": "string", "minLength": 1, "maxLength": KEY_MAX, "pattern": "^[ -~]+$"}
+    return [{"name": "Idempotency-Key", "in": "header", "required": False, "schema": schema}]
+
+
+def _responses(route: Route, models: _Models) -> JsonObject:
+    usual = Also(route.status, route.summary or "Done", route.answer)
+    described: JsonObject = {"default": _problem()}
+    for one in (usual, *route.also):
+        content = {"content": models.content(one.content)} if one.content is not None else {}
+        described[str(one.status)] = {"description": one.says, **content}
+    return described
 
 
 def _problem() -> JsonObject:

@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 from pydantic import Field, StringConstraints
 
 from care.accounts import STAFF, Account, Name, Phone, Role
+from care.audit import Entry
 from care.consultation import Consultation, Search, State
 from care.directory import Practice, Title
 from care.effects import DeadLetter
@@ -19,7 +20,16 @@ from care.record import wire_time
 from companion.operator import OperatorService
 from companion.rest.auth import NewPassword
 from companion.rest.kernel import Body, Call, Route
-from companion.rest.paging import PageQuery, Query
+from companion.rest.paging import Listed, PageQuery, Query
+from companion.rest.staff_answers import (
+    Letter,
+    Made,
+    MaskedAccount,
+    MaskedConsultation,
+    MaskedWithPayment,
+    RevealedAccount,
+    RevealedConsultation,
+)
 
 ADMIN = frozenset({Role.ADMIN})
 Id = Annotated[str, StringConstraints(min_length=1, max_length=64)]
@@ -103,13 +113,16 @@ class OperatorRoutes:
         every, one = "/operator/consultations", "/operator/consultations/{id}"
         return [
             Route("GET", every, self.search, query=ConsultationQuery,
+                  answer=Listed[MaskedConsultation],
                   summary="Find consultations, newest first"),
-            Route("GET", one, self.look_up, summary="Show one and its payment, masked"),
-            Route("POST", f"{one}/reveal", self.reveal, body=Purpose,
+            Route("GET", one, self.look_up,
+                  answer=MaskedWithPayment, summary="Show one and its payment, masked"),
+            Route("POST", f"{one}/reveal", self.reveal, body=Purpose, answer=RevealedConsultation,
                   summary="Show one in full, for a stated purpose"),
-            Route("POST", f"{one}/cancel", self.cancel, body=Reason,
+            Route("POST", f"{one}/cancel", self.cancel, body=Reason, answer=MaskedConsultation,
                   summary="Close an open one in the hospital's name; what was paid goes back"),
             Route("GET", "/operator/deadlines", self.deadlines, query=SoonestQuery,
+                  answer=Listed[MaskedConsultation],
                   summary="List the running clocks, the soonest first"),
         ]  # fmt: skip
 
@@ -117,12 +130,14 @@ class OperatorRoutes:
         letters = "/operator/dead-letters"
         return [
             Route("GET", "/operator/payments", self.payments, query=PaymentQuery,
+                  answer=Listed[Payment],
                   summary="List payments, newest first"),
             Route("POST", "/operator/payments/{id}/refund", self.refund, body=Reason,
+                  answer=Payment,
                   summary="Give back what was paid for a consultation that is over"),
-            Route("GET", "/operator/refunds", self.refunds, query=PageQuery,
+            Route("GET", "/operator/refunds", self.refunds, query=PageQuery, answer=Listed[Payment],
                   summary="List refunds, the newest payments first"),
-            Route("GET", letters, self.dead_letters, query=PageQuery,
+            Route("GET", letters, self.dead_letters, query=PageQuery, answer=Listed[Letter],
                   summary="List what was given up"),
             Route("POST", f"{letters}/{{id}}/retry", self.revive, status=204,
                   summary="Have one tried again"),
@@ -131,12 +146,14 @@ class OperatorRoutes:
     def _accounts(self) -> list[Route]:
         every, one = "/operator/accounts", "/operator/accounts/{id}"
         return [
-            Route("POST", every, self.create_staff, body=NewStaff, status=201,
+            Route("POST", every, self.create_staff, body=NewStaff, status=201, answer=Made,
                   summary="Make an account of the staff"),
-            Route("GET", one, self.account, summary="Show one, masked"),
+            Route("GET", one, self.account, answer=MaskedAccount, summary="Show one, masked"),
             Route("POST", f"{one}/reveal", self.reveal_account, body=Purpose,
+                  answer=RevealedAccount,
                   summary="Show one's numbers in full, for a stated purpose"),
             Route("GET", "/operator/audit", self.trail, query=TrailQuery, roles=ADMIN,
+                  answer=Listed[Entry],
                   summary="List who touched a subject's data"),
         ]  # fmt: skip
 

@@ -2,7 +2,7 @@
 
 import base64
 import binascii
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from enum import StrEnum
 from typing import Any, Generic, TypeVar
 
@@ -43,6 +43,7 @@ class Position(BaseModel):
 
 
 Name = TypeVar("Name", bound=StrEnum)
+Found = TypeVar("Found")
 PositionT = TypeVar("PositionT", bound=Position)
 
 
@@ -63,15 +64,24 @@ def read_cursor(model: type[PositionT], cursor: str | None) -> PositionT | None:
 
 
 class OlderThan(Position):
-    """Where a list that is newest first goes on."""
+    """Where a list sorted by marks goes on."""
 
     before: str
 
 
-def read_before(query: PageQuery) -> str | None:
-    """Give the id the page's items are older than."""
+def marked(query: PageQuery) -> str | None:
+    """Read the mark where a page starts; none for the first. Raises BadRequest."""
     at = read_cursor(OlderThan, query.cursor)
     return at.before if at else None
+
+
+def marked_page(
+    found: Sequence[Found], limit: int, mark: Callable[[Found], str], show: Callable[[Found], Any]
+) -> dict[str, Any]:
+    """Give a page of what was asked for with one more, which says whether another page follows."""
+    shown = found[:limit]
+    following = OlderThan(before=mark(shown[-1])) if len(found) > limit else None
+    return page([show(one) for one in shown], following)
 
 
 def several(names: str | None, kind: type[Name]) -> list[Name] | None:

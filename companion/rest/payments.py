@@ -1,16 +1,18 @@
 """What payment providers call: WeChat Pay's notifications, the sandbox's success (demo only)."""
 
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import orjson
 import structlog
 from aiohttp import web
+from pydantic import BaseModel
 
 from care.errors import Forbidden
 from care.payments import Mismatch, Receipt, RefundNews
 from care.ports import PaymentStore
-from companion.rest.kernel import Call, Route
+from companion.rest.answers import SettledPayment
+from companion.rest.kernel import Also, Call, Route
 from companion.wechat_pay.signing import Forged
 from realtime.rooms.payments import PaymentService
 
@@ -25,6 +27,19 @@ class Reader(Protocol):
     def read(self, headers: Mapping[str, str], body: bytes) -> Receipt | RefundNews | None: ...
 
 
+class Failed(BaseModel):
+    """WeChat's own form of a refusal."""
+
+    code: Literal["FAIL"]
+    message: str
+
+
+REFUSALS = (
+    Also(400, "It speaks of another order or amount", Failed),
+    Also(401, "It isn't the provider's", Failed),
+)
+
+
 class NotificationRoutes:
     def __init__(self, payments: PaymentService, reader: Reader) -> None:
         self._payments = payments
@@ -33,7 +48,10 @@ class NotificationRoutes:
     def routes(self) -> list[Route]:
         path = f"/payments/{self._reader.name}/notify"
         says = "Take the provider's word that money arrived, or went back"
-        return [Route("POST", path, self.notify, public=True, summary=says, tag="payments")]
+        return [
+            Route("POST", path, self.notify, public=True, status=204, also=REFUSALS, summary=says,
+                  tag="payments"),
+        ]  # fmt: skip
 
     async def notify(self, call: Call) -> web.Response | None:
         """Answer 204 once it is noted; whatever else comes, the provider tells again later."""
@@ -64,7 +82,17 @@ class SandboxPaymentRoutes:
     def routes(self) -> list[Route]:
         path = "/payments/sandbox/{payment}/succeed"
         says = "Let a sandbox payment succeed"
-        return [Route("POST", path, self.succeed, public=True, summary=says, tag="payments")]
+        return [
+            Route(
+                "POST",
+                path,
+                self.succeed,
+                public=True,
+                answer=SettledPayment,
+                summary=says,
+                tag="payments",
+            )
+        ]
 
     async def succeed(self, call: Call) -> Any:
         """Note the money's arrival; asking again changes nothing."""

@@ -20,6 +20,7 @@ from companion.prescription_pdf import write_pdf
 from companion.prescriptions import PrescriptionService, Proof
 from companion.rest.consultations import Id
 from companion.rest.kernel import Body, Call, Route
+from companion.rest.kernel import Content as Media
 from companion.rest.paging import Listed, PageQuery, Query, several
 
 DOCTOR = frozenset({Role.DOCTOR})
@@ -205,8 +206,10 @@ class PrescriptionRoutes:
                   summary="Take it back (作废)"),
             Route("GET", f"{one}/verification", self.verification, answer=VerificationView,
                   summary="Check its signatures"),
-            Route("GET", f"{one}/page", self.page, summary="Its printable page, HTML"),
-            Route("GET", f"{one}/pdf", self.pdf, summary="Its printable page, PDF"),
+            Route("GET", f"{one}/page", self.page, answer=Media("text/html"),
+                  summary="Its printable page, HTML"),
+            Route("GET", f"{one}/pdf", self.pdf, answer=Media("application/pdf"),
+                  summary="Its printable page, PDF"),
             Route("GET", "/drugs", self.drugs, query=Looking, roles=PRESCRIBING,
                   answer=Listed[DrugView], summary="Find drugs by a part of the name"),
             Route("GET", "/diagnoses", self.diagnoses, query=Looking, roles=PRESCRIBING,

@@ -9,7 +9,8 @@ from care.reconciliation import Report
 from companion.reconciliation import Reconciliation
 from companion.rest.kernel import Body, Call, Route
 from companion.rest.operator import Why
-from companion.rest.paging import PageQuery
+from companion.rest.paging import Listed, PageQuery
+from companion.rest.staff_answers import BriefReport, WholeReport
 
 Day = date
 """`date` is also a body's field, and hides this name in its model."""
@@ -27,11 +28,14 @@ class ReconciliationRoutes:
     def routes(self) -> list[Route]:
         every = "/operator/reconciliations"
         return [
-            Route("GET", every, self.page, query=PageQuery, roles=STAFF, tag="operator",
+            Route("GET", every, self.page, query=PageQuery,
+                  answer=Listed[BriefReport], roles=STAFF, tag="operator",
                   summary="List the days' reports, the latest first"),
-            Route("GET", f"{every}/{{date}}", self.one, roles=STAFF, tag="operator",
+            Route("GET", f"{every}/{{date}}", self.one,
+                  answer=WholeReport, roles=STAFF, tag="operator",
                   summary="Show a day's report with all that differs"),
-            Route("POST", every, self.again, body=Again, roles=STAFF, tag="operator",
+            Route("POST", every, self.again, body=Again,
+                  answer=WholeReport, roles=STAFF, tag="operator",
                   summary="Make a day's report now, or once more"),
         ]  # fmt: skip
 

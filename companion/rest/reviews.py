@@ -6,10 +6,11 @@ from typing import Annotated, Any
 from pydantic import BaseModel, Field, StringConstraints
 
 from care.ports import Clock
+from care.reviews import Review
 from companion.rest.consultations import PATIENT
 from companion.rest.directory import ReviewView
 from companion.rest.kernel import Body, Call, Route
-from companion.rest.paging import Listed, OlderThan, PageQuery, page, read_before
+from companion.rest.paging import Listed, PageQuery, marked, marked_page
 from companion.reviews import ReviewService
 
 
@@ -54,17 +55,10 @@ class ReviewRoutes:
 
     async def mine(self, call: Call) -> Any:
         query: PageQuery = call.query
-        found = await self._reviews.mine(call.caller, read_before(query), query.limit + 1)
-        shown = found[: query.limit]
-        following = OlderThan(before=shown[-1].id) if len(found) > query.limit else None
-        return page(
-            [
-                r.to_wire()
-                | {
-                    "consultation": r.consultation,
-                    "doctor": {"id": r.doctor, "name": r.doctor_name},
-                }
-                for r in shown
-            ],
-            following,
-        )
+        found = await self._reviews.mine(call.caller, marked(query), query.limit + 1)
+        return marked_page(found, query.limit, lambda r: r.id, _own)
+
+
+def _own(review: Review) -> dict[str, Any]:
+    reviewed = {"id": review.doctor, "name": review.doctor_name}
+    return review.to_wire() | {"consultation": review.consultation, "doctor": reviewed}

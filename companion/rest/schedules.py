@@ -12,6 +12,7 @@ from care.consultation import Mode
 from care.ports import Clock
 from care.schedules import WEEKDAYS, DayTime, Schedule
 from companion.bookings import BookingService, Entry, Offer
+from companion.rest.answers import DayEntry, SlotOffer, StripDay
 from companion.rest.bookings import booking_view, spoken_times
 from companion.rest.consultations import Decline, Id
 from companion.rest.kernel import Body, Call, Route
@@ -86,12 +87,15 @@ class ScheduleRoutes:
             Route("DELETE", one, self.remove, roles=DOCTOR, status=204,
                   summary="Remove a period; what is booked stays"),
             Route("GET", "/doctors/{id}/slots", self.offers, query=SlotQuery,
+                  answer=Listed[StripDay] | Listed[SlotOffer],
                   summary="What can be booked: the days, or the slots of one"),
-            Route("GET", "/slots", self.day, query=DayQuery, roles=DOCTOR,
+            Route("GET", "/slots", self.day, query=DayQuery, roles=DOCTOR, answer=Listed[DayEntry],
                   summary="A doctor's day: what is free, booked and blocked"),
             Route("POST", "/slots/cancel", self.call_off, body=CallOff, roles=DOCTOR,
+                  answer=Listed[DayEntry],
                   summary="Cancel a slot or a day"),
             Route("POST", "/slots/reopen", self.reopen, body=Reopen, roles=DOCTOR,
+                  answer=Listed[DayEntry],
                   summary="Offer what was blocked again, a slot or a day"),
         ]  # fmt: skip
         return [replace(row, tag="schedules") for row in rows]

@@ -7,6 +7,7 @@ from pydantic import Field
 
 from care.accounts import Role
 from care.transfer import TransferState
+from companion.rest.answers import Counted, TransferView
 from companion.rest.kernel import Call, Route
 from companion.rest.paging import PageQuery, several
 from realtime.rooms.transfers import TransferService
@@ -26,8 +27,10 @@ class TransferRoutes:
     def routes(self) -> list[Route]:
         rows = [
             Route("GET", "/transfers", self.list, query=TransferListing, roles=PARTIES,
+                  answer=Counted[TransferView],
                   summary="List one's transfers (转诊), with the counts by state"),
-            Route("GET", "/transfers/{id}", self.get, roles=PARTIES, summary="Show one"),
+            Route("GET", "/transfers/{id}", self.get, roles=PARTIES,
+                  answer=TransferView, summary="Show one"),
         ]  # fmt: skip
         return [replace(row, tag="transfers") for row in rows]
 

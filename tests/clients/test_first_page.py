@@ -160,8 +160,11 @@ async def test_the_reference_shows_both_wires(page: Page, server: ServerProcess)
         ("socket-message_send", "client_id"),
     ):
         details = page.locator(f"[id='{operation}']")
-        await details.locator("summary").click()
-        await expect(details.get_by_text(field)).to_be_visible()
+        await details.locator("> summary").click()
+        await expect(details.get_by_role("cell", name=field, exact=True)).to_be_visible()
+    asked = page.locator("[id='post-/api/v1/consultations']")
+    await asked.get_by_text("请求示例").click()
+    await expect(asked.locator("pre").first).to_contain_text("牙疼三天")
 
 
 @pytest.mark.parametrize("path", ["/", "/docs"])

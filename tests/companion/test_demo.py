@@ -6,17 +6,23 @@ from datetime import date
 
 import pytest
 
-from care.policy import BookingPolicy
+from care.circle import WordList
+from care.policy import BookingPolicy, CirclePolicy
 from companion.catalogue import Catalogue
+from companion.circle import Circle
 from companion.demo import DemoParts, load_demo, read_data
 from companion.pharmacies import PharmacyService
 from companion.schedules import ScheduleService
 from storage.addresses import Addresses
 from storage.catalogue import Diagnoses, Drugs
+from storage.comments import Comments
 from storage.database import Database
 from storage.demo import DemoMarks
+from storage.files import Files
+from storage.likes import Likes
 from storage.outbox import Outbox
 from storage.pharmacies import Pharmacies
+from storage.posts import Posts
 from storage.prescriptions import Prescriptions
 from storage.schedules import Schedules
 from tests.clock import START, ManualClock
@@ -57,8 +63,12 @@ def parts(ward: Ward, database: Database) -> DemoParts:
             Addresses(database, ward.hospital.vault),
             Prescriptions(database, Outbox(database, ManualClock())),
         ),
+        Circle(
+            Posts(database, Files(database)), Comments(database), Likes(database), WordList(()),
+            ward.hospital.audit, ManualClock(), CirclePolicy(),
+        ),
         DemoMarks(database),
-    )
+    )  # fmt: skip
 
 
 async def counts(database: Database) -> dict[str, int]:

@@ -45,7 +45,9 @@ OWNED = {
 NOBODYS = {
     "/operator/consultations/{id}", "/operator/accounts/{id}", "/operator/dead-letters/{id}",
     "/operator/reconciliations/{date}",
-    "/operator/payments/{id}",
+    "/operator/payments/{id}", "/operator/articles/{id}", "/operator/topics/{id}",
+    "/operator/comments/{id}", "/articles/{id}", "/topics/{id}", "/comments/{id}",
+    "/likes/{kind}",
     "/calls/{id}", "/transfers/{id}", "/groups/{id}", "/doctors/{id}", "/favourites/{doctor}",
     "/files/{file}", "/payments/sandbox/{payment}",
 }  # fmt: skip

@@ -68,6 +68,10 @@ export class Api {
     return this.#authorised("PUT", path, body);
   }
 
+  remove(path) {
+    return this.#authorised("DELETE", path);
+  }
+
   async upload(file) {
     const form = new FormData();
     form.append("file", file);

@@ -35,6 +35,12 @@ function operation(id, marks, summary, ...parts) {
 
 const jsonOf = (content) => Object.values(content ?? {})[0]?.schema;
 
+function example(title, content) {
+  const value = Object.values(content ?? {})[0]?.example;
+  if (value === undefined) return null;
+  return h("details", {}, h("summary", {}, title), h("pre", {}, JSON.stringify(value, null, 2)));
+}
+
 // An object's fields, or its type where it has none.
 function shape(title, schema, document) {
   if (!schema) return null;
@@ -49,14 +55,18 @@ function restOperation(path, method, spec, document) {
   }));
   const answers = Object.entries(spec.responses ?? {})
     .filter(([status]) => status.startsWith("2"))
-    .map(([status, answer]) => shape(`回答 ${status}`, jsonOf(follow(answer, document).content), document));
+    .flatMap(([status, answer]) => {
+      const { content } = follow(answer, document);
+      return [shape(`回答 ${status}`, jsonOf(content), document), example("回答示例", content)];
+    });
+  const { content: asked } = follow(spec.requestBody, document);
   const open = spec.security?.length === 0;
   const roles = spec["x-roles"] ? `仅 ${spec["x-roles"].join("、")}` : "";
   return operation(`${method}-${path}`,
     [h("span", { class: "method" }, method.toUpperCase()), h("code", {}, path)],
     [spec.summary, open ? "无需登录" : "", roles].filter(Boolean).join(" · "),
     fieldTable("参数", parameters),
-    shape("请求体", jsonOf(follow(spec.requestBody, document).content), document), ...answers);
+    shape("请求体", jsonOf(asked), document), example("请求示例", asked), ...answers);
 }
 
 function restGroups(document) {

@@ -1,6 +1,7 @@
 // The patient's side: ask a doctor, wait, talk.
 
 import { Chat } from "./chat.js";
+import { Circle } from "./circle.js";
 import { Consultations } from "./consultations.js";
 import { GroupsOfMine, groupView } from "./groups.js";
 import { button, guarded, h, money, shortTime } from "./dom.js";
@@ -35,7 +36,9 @@ export class PatientView {
     this.#chat = null;
     this.list = h("ul", { class: "items", ariaLabel: "我的问诊" });
     const form = new RequestForm(this.#pane, (request) => this.#submit(request));
-    this.element.replaceChildren(this.#groups.element, this.list, form.element, complaintBox(this.#pane));
+    const circle = new Circle(this.#pane);
+    this.element.replaceChildren(
+      this.#groups.element, this.list, form.element, circle.element, complaintBox(this.#pane));
     this.#consultations.load();
     form.build().catch((error) => this.#pane.tell(error.message));
   }

@@ -108,6 +108,7 @@ async def walk(people: People) -> dict[str, str]:
     medicine = await buy(people, case.consultation)
     booking = await book(people.black, people.doctor)
     transfer = await hand_over(people)
+    complaint = await complain(people)
     article = (await people.white.get("/articles?limit=1"))["items"][0]["id"]
     topic = (await people.white.get("/topics?limit=1"))["items"][0]["id"]
     said = await people.white.post("/comments", {"post": article, "text": "写得好"})
@@ -119,6 +120,7 @@ async def walk(people: People) -> dict[str, str]:
         "/groups/{id}": group["id"],
         "/transfers/{id}": transfer,
         "/bookings/{id}": booking["id"],
+        "/complaints/{id}": complaint,
         "/people/{id}": person,
         "/operator/accounts/{id}": people.white.id,
         "/doctors/{id}": people.doctor.id,
@@ -143,6 +145,15 @@ async def hand_over(people: People) -> str:
     transfer = proposed["transfer"]["id"]
     await people.black.emit("transfer:agree", transfer=transfer)
     return str(transfer)
+
+
+async def complain(people: People) -> str:
+    """Complain, leaving a phone number, and review a talk that is over."""
+    over = (await begin(people.black, people.surgeon))["id"]
+    await people.black.post(f"/consultations/{over}/end")
+    await people.black.post(f"/consultations/{over}/review", {"stars": 4, "text": "很耐心"})
+    said = {"reason": "问题疑问", "text": "支付后没有收到通知", "contact": HOME_PHONE}
+    return str((await people.white.post("/complaints", said))["id"])
 
 
 async def talk(case: Case) -> None:

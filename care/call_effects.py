@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from care.calls import Call, CallAction, CallState, EndReason, Media
+from care.calls import Call, CallAction, CallState, EndReason, Media, Party
 from care.effects import CallNoted, Effect, Line, Outgoing
 from care.notices import Notify
 from care.record import wire_time
@@ -19,6 +19,13 @@ _UNCONNECTED: Mapping[EndReason, str] = {
 UNANSWERED = frozenset({EndReason.MISSED, EndReason.DECLINED})
 """Who was called so and did not come has missed it himself (B6)."""
 _FAILED = "{media}通话未能接通"
+_GROUPS: Mapping[EndReason, str] = {
+    EndReason.DECLINED: "会诊{media}通话无人接听",
+    EndReason.MISSED: "会诊{media}通话无人接听",
+    EndReason.CANCELLED: "会诊{media}通话已取消",
+}
+_GROUP_LASTED = "{media}会诊时长 {duration}"
+_GROUP_FAILED = "会诊{media}通话未能接通"
 
 
 def question(call: Call) -> str:
@@ -32,27 +39,36 @@ def summary(call: Call) -> str:
     if call.counted:
         seconds = int(call.duration.total_seconds())
         duration = f"{seconds // 3600:02d}:{seconds // 60 % 60:02d}:{seconds % 60:02d}"
-        return _LASTED.format(media=media, duration=duration)
-    return _UNCONNECTED.get(call.end_reason or EndReason.FAILED, _FAILED).format(media=media)
+        lasted = _GROUP_LASTED if call.group else _LASTED
+        return lasted.format(media=media, duration=duration)
+    texts, failed = (_GROUPS, _GROUP_FAILED) if call.group else (_UNCONNECTED, _FAILED)
+    return texts.get(call.end_reason or EndReason.FAILED, failed).format(media=media)
 
 
 def rung(call: Call) -> Outgoing:
     """List what the ringing's begin causes."""
-    return _outgoing(call, _notice(call, "incoming_call", question(call)))
+    return _outgoing(
+        call,
+        *(_notice(call, p, "incoming_call", question(call)) for p in call.parties if p.rung),
+    )
 
 
 def caused_by(call: Call, action: CallAction) -> Outgoing | None:
     """List what a move causes."""
-    noted = CallNoted(consultation=call.consultation, connected=call.counted)
+    # a group's call is not the consultation that was booked
+    noted: list[Effect] = (
+        [] if call.group else [CallNoted(consultation=call.consultation, connected=call.counted)]
+    )
     if action is CallAction.COUNT:
-        return _outgoing(call, noted)
+        return _outgoing(call, *noted)
     if call.state is not CallState.ENDED:
         return None
     # noted before the line is written: the line belongs to a talk that has begun
-    effects: list[Effect] = [noted] if call.counted or call.end_reason in UNANSWERED else []
+    effects = noted if call.counted or call.end_reason in UNANSWERED else []
     effects.append(_line(call))
     if call.end_reason is EndReason.MISSED:
-        effects.append(_notice(call, "missed_call", summary(call)))
+        missed = (party for party in call.parties if party.connection is None)
+        effects += [_notice(call, party, "missed_call", summary(call)) for party in missed]
     return _outgoing(call, *effects)
 
 
@@ -66,12 +82,13 @@ def _line(call: Call) -> Line:
     return Line(room=call.room, key=f"call:{call.id}", kind=Kind.SYSTEM, body=body)
 
 
-def _notice(call: Call, template: str, text: str) -> Notify:
-    callee = call.parties[1]
+def _notice(call: Call, callee: Party, template: str, text: str) -> Notify:
     values = {
-        "service": f"{_MEDIA[call.media]}问诊",
+        "service": f"{_MEDIA[call.media]}{'会诊' if call.group else '问诊'}",
         "doctor": call.starter.name,
         "called_at": wire_time(call.started_at),
         "note": text,
     }
-    return Notify(user=callee.user, key=f"{template}:{call.id}", template=template, values=values)
+    # a group's may ring somebody twice
+    key = f"{template}:{call.id}" + (f":{callee.user}:{call.version}" if call.group else "")
+    return Notify(user=callee.user, key=key, template=template, values=values)

@@ -3,23 +3,30 @@
 Pure functions of the record, the side and the time, as the call's table is.
 """
 
+from collections.abc import Collection
 from datetime import datetime, timedelta
 
+from care.accounts import Role
 from care.calls import (
+    ENOUGH,
     Call,
     CallAction,
     CallState,
     Media,
     Party,
     Path,
+    SideState,
     deadline,
     move,
     scheduled,
 )
 from care.consultation import Consultation, Mode, State
 from care.errors import Conflict, Forbidden
+from care.groups import Group
 from care.policy import CallPolicy, Relaying
 from care.record import new_id
+
+SIDES_MAX = 4
 
 
 def ring(
@@ -47,14 +54,53 @@ def ring(
     return scheduled(call, policy)
 
 
-def accept(call: Call, patient: Party, now: datetime, policy: CallPolicy) -> Call:
-    """Let this device of the patient take the call; the grace of both sides begins."""
-    due = deadline(call, policy)
-    if due is not None and due <= now:
-        raise Conflict("通话已无人接听")
-    sides = call.with_party(patient.changed(seen_at=now))
-    sides = sides.with_party(sides.starter.changed(seen_at=now))
-    return move(sides, CallAction.ACCEPT, now, policy)
+def ring_group(
+    group: Group, doctor: Party, media: Media, now: datetime, policy: CallPolicy
+) -> Call:
+    """Let a doctor of a group consultation call all who are in its room (G4, V1).
+
+    Raises Forbidden; Conflict, also where nobody else is there, or too many are.
+    """
+    _may_call(group, doctor.user)
+    if policy.relay is Relaying.NEVER:
+        raise Conflict("会诊内的通话需要服务器转发，本院未开通")
+    call = Call(
+        id=new_id(now), room=group.room, consultation=group.consultation, group=group.id,
+        media=media, state=CallState.RINGING, parties=(doctor, *_others(group, {doctor.user})),
+        started_at=now, mode=Path.RELAY,
+    )  # fmt: skip
+    return scheduled(_counted(call), policy)
+
+
+def ring_again(call: Call, group: Group, doctor: Party, now: datetime, policy: CallPolicy) -> Call:
+    """Let a doctor into the group's call, and ring all in its room who haven't heard of it yet.
+
+    Who declined or left knows the way.
+    """
+    _may_call(group, doctor.user)
+    asked = {party.user for party in call.parties if party.out is not SideState.MISSED}
+    rung = _others(group, asked | {doctor.user})
+    own = () if doctor.user in {party.user for party in call.inside} else (doctor,)
+    anew = {party.user: party for party in (*rung, *own)}
+    stay = tuple(party for party in call.parties if party.user not in anew)
+    after = _counted(call.changed(parties=(*stay, *anew.values())))
+    if own:
+        after = move(after, CallAction.ACCEPT, now, policy)
+    return scheduled(after.changed(rung_at=now, version=call.version + 1), policy)
+
+
+def accept(call: Call, side: Party, now: datetime, policy: CallPolicy) -> Call:
+    """Let this device of a side take the call; the grace of it and of who called begins."""
+    if call.party(side.user).inside:
+        raise Conflict
+    if call.state is CallState.RINGING:
+        due = deadline(call, policy)
+        if due is not None and due <= now:
+            raise Conflict("通话已无人接听")
+        call = call.with_party(call.starter.changed(seen_at=now))
+    # whoever left a group's call, or missed it, may come later
+    side = side.changed(seen_at=now, out=None, gone=False)
+    return move(call.with_party(side), CallAction.ACCEPT, now, policy)
 
 
 def resume(
@@ -76,12 +122,12 @@ def resume(
     if not call.live:
         raise Conflict("通话已结束")
     if party.connection is None:
-        # still rung: there is nothing to come back to
+        # still rung, or never in it: there is nothing to come back to
         return call
     if party.device_id != device_id and not party.gone:
         raise Conflict("通话正在您的其他设备上进行")
     back = party.changed(
-        connection=connection, device_id=device_id, gone=False, seen_at=now,
+        connection=connection, device_id=device_id, gone=False, seen_at=now, out=None,
         connected=party.connected and not fresh,
     )  # fmt: skip
     after = call.with_party(back.changed(described=back.described and not fresh))
@@ -103,7 +149,8 @@ def hear(call: Call, user: str, now: datetime, policy: CallPolicy, link: str) ->
     after = call.with_party(party)
     if _finds_no_way(call, link, now, policy):
         return relay(after)
-    if call.state is CallState.CONNECTING and all(side.connected for side in after.parties):
+    connected = sum(side.connected for side in after.inside)
+    if call.state is CallState.CONNECTING and connected >= ENOUGH:
         return move(after, CallAction.CONNECT, now, policy)
     return after.changed(version=call.version + 1)
 
@@ -148,10 +195,38 @@ def join(call: Call, user: str) -> Call:
 
 def speaks_for(call: Call, user: str, connection: str) -> None:
     """Refuse all but the two devices in a live call. Raises Forbidden, Conflict."""
-    if call.party(user).connection != connection:
+    party = call.party(user)
+    if party.connection != connection:
         raise Forbidden
-    if not call.live:
+    if not call.live or party.out is not None:
         raise Conflict("通话已结束")
+
+
+def _may_call(group: Group, user: str) -> None:
+    if not group.has_member(user):
+        raise Forbidden
+    if not group.live:
+        raise Conflict("会诊已结束")
+
+
+def _others(group: Group, but: Collection[str]) -> tuple[Party, ...]:
+    """Give those in the group's room who are to be rung."""
+    opener = Party(user=group.opener.id, role=Role.DOCTOR.value, name=group.opener.name)
+    seats = [
+        Party(user=seat.user, role=seat.role.value, name=seat.name)
+        for seat in group.seats
+        if group.has_member(seat.user)
+    ]
+    return tuple(party for party in (opener, *seats) if party.user not in but)
+
+
+def _counted(call: Call) -> Call:
+    """Refuse a call of too few or too many."""
+    if len(call.engaged) < ENOUGH:
+        raise Conflict("会诊室里没有其他人可以呼叫")
+    if len(call.engaged) > SIDES_MAX:
+        raise Conflict(f"会诊通话最多{SIDES_MAX}方")
+    return call
 
 
 def _finds_no_way(call: Call, link: str, now: datetime, policy: CallPolicy) -> bool:

@@ -40,6 +40,7 @@ class CallAction(StrEnum):
     CONNECT = "connect"
     COUNT = "count"
     HANG_UP = "hang_up"
+    LAPSE = "lapse"
     RUN_OUT = "run_out"
 
 
@@ -50,6 +51,14 @@ class EndReason(StrEnum):
     CANCELLED = "cancelled"
     FAILED = "failed"
     NETWORK = "network"
+
+
+class SideState(StrEnum):
+    RUNG = "rung"
+    IN = "in"
+    DECLINED = "declined"
+    MISSED = "missed"
+    LEFT = "left"
 
 
 class Device(StrEnum):
@@ -81,6 +90,9 @@ class Ticket(Record):
     expires_at: datetime
 
 
+ENOUGH = 2
+"""Sides that make a call."""
+
 MEASURED = ("rtt_ms", "jitter_ms", "loss", "concealed", "bitrate_kbps")
 
 Step = tuple[CallState, EndReason | None]
@@ -90,6 +102,14 @@ TABLE: Mapping[tuple[CallState, CallAction], Step] = {
     (CallState.RINGING, CallAction.DECLINE): (CallState.ENDED, EndReason.DECLINED),
     (CallState.RINGING, CallAction.CANCEL): (CallState.ENDED, EndReason.CANCELLED),
     (CallState.RINGING, CallAction.RUN_OUT): (CallState.ENDED, EndReason.MISSED),
+    # of more than two sides, one comes, goes or is given up, and the others go on; where fewer than
+    # two are left of those in it and those rung, it ends instead
+    (CallState.CONNECTING, CallAction.ACCEPT): (CallState.CONNECTING, None),
+    (CallState.CONNECTING, CallAction.DECLINE): (CallState.CONNECTING, None),
+    (CallState.CONNECTING, CallAction.LAPSE): (CallState.CONNECTING, None),
+    (CallState.CONNECTED, CallAction.ACCEPT): (CallState.CONNECTED, None),
+    (CallState.CONNECTED, CallAction.DECLINE): (CallState.CONNECTED, None),
+    (CallState.CONNECTED, CallAction.LAPSE): (CallState.CONNECTED, None),
     (CallState.CONNECTING, CallAction.CONNECT): (CallState.CONNECTED, None),
     # the caller gave up at the moment the other one accepted
     (CallState.CONNECTING, CallAction.CANCEL): (CallState.ENDED, EndReason.CANCELLED),
@@ -102,7 +122,12 @@ TABLE: Mapping[tuple[CallState, CallAction], Step] = {
 
 CALLER_ONLY = frozenset({CallAction.CANCEL})
 CALLEE_ONLY = frozenset({CallAction.ACCEPT, CallAction.DECLINE})
-CLOCK_ONLY = frozenset({CallAction.COUNT, CallAction.RUN_OUT})
+CLOCK_ONLY = frozenset({CallAction.COUNT, CallAction.LAPSE, CallAction.RUN_OUT})
+LEAVING: Mapping[CallAction, SideState] = {
+    CallAction.DECLINE: SideState.DECLINED,
+    CallAction.HANG_UP: SideState.LEFT,
+}
+"""Actions of one side, which end the call where it was one of the last two."""
 
 
 class Party(Record):
@@ -119,18 +144,34 @@ class Party(Record):
     """It reported that media flows both ways, since it last began anew."""
     described: bool = False
     """Its offer or answer is on its way, since both last began anew."""
+    out: SideState | None = None
+    """Why it isn't in the call, and not rung either."""
     mic: Device = Device.ON
     camera: Device = Device.ON
 
+    @property
+    def inside(self) -> bool:
+        return self.connection is not None and self.out is None
+
+    @property
+    def rung(self) -> bool:
+        return self.connection is None and self.out is None
+
+    @property
+    def state(self) -> SideState:
+        return self.out or (SideState.RUNG if self.rung else SideState.IN)
+
     def to_wire(self) -> dict[str, Any]:
         shown = self.model_dump(mode="json", include={"user", "role", "name", "mic", "camera"})
-        return shown | {"present": self.connection is not None and not self.gone}
+        return shown | {"state": self.state.value, "present": self.inside and not self.gone}
 
 
 class Call(Record):
     id: str
     room: str
     consultation: str
+    group: str | None = None
+    """The group consultation whose room it is in (G4)."""
     media: Media
     mode: Path = Path.DIRECT
     worker: str | None = None
@@ -144,6 +185,8 @@ class Call(Record):
     """Grows when a side comes back without its media, so that both begin anew."""
     recording: bool = False
     started_at: datetime
+    rung_at: datetime | None = None
+    """When somebody was rung last, where that was after its begin."""
     accepted_at: datetime | None = None
     connected_at: datetime | None = None
     counted: bool = False
@@ -172,9 +215,19 @@ class Call(Record):
         return self.parties[0]
 
     @property
+    def inside(self) -> tuple[Party, ...]:
+        return tuple(party for party in self.parties if party.inside)
+
+    @property
+    def engaged(self) -> tuple[Party, ...]:
+        """Give who is in it or rung for it."""
+        return tuple(party for party in self.parties if party.out is None)
+
+    @property
     def last_seen_at(self) -> datetime:
         """Tell when the side was heard of that has been silent longest."""
-        return min(party.seen_at or self.started_at for party in self.parties)
+        seen = [party.seen_at or self.started_at for party in self.inside]
+        return min(seen, default=self.started_at)
 
     @property
     def duration(self) -> timedelta:
@@ -205,18 +258,19 @@ class Call(Record):
 
         `polite` says who yields when both offer at once: not the doctor, and never the relay.
         """
-        accepted = self.accepted_at is not None
+        accepted = (p.user for p in self.parties if p != self.starter and p.connection is not None)
         return {
             "id": self.id,
             "room": self.room,
             "consultation": self.consultation,
+            "group": self.group,
             "media": self.media.value,
             "mode": self.mode.value,
             "state": self.state.value,
             "started_by": self.starter.user,
-            "accepted_by": self.parties[1].user if accepted else None,
+            "accepted_by": next(accepted, None),
             "device_id": self.party(viewer).device_id,
-            "parties": [party.to_wire() for party in self.parties],
+            "parties": [party.to_wire() | {"me": party.user == viewer} for party in self.parties],
             "polite": self.relayed or viewer != self.starter.user,
             "generation": self.generation,
             "recording": self.recording,
@@ -229,24 +283,35 @@ class Call(Record):
 
 
 def deadline(call: Call, policy: CallPolicy) -> datetime | None:
-    """Tell when the call ends by itself; none once it has. A silent side may come back (V5)."""
+    """Tell when somebody is given up, or all of it; none once it has ended (V5)."""
+    if not call.live:
+        return None
     grace = timedelta(seconds=policy.grace_seconds)
-    match call.state:
-        case CallState.RINGING:
-            return call.started_at + timedelta(seconds=policy.ring_seconds)
-        case CallState.CONNECTING if call.accepted_at:
-            limit = call.accepted_at + timedelta(seconds=policy.connect_seconds)
-            return min(limit, call.last_seen_at + grace)
-        case CallState.CONNECTED:
-            return call.last_seen_at + grace
-    return None
+    looks = [call.last_seen_at + grace] if call.state is not CallState.RINGING else []
+    if any(party.rung for party in call.parties):
+        looks.append(_rings_until(call, policy))
+    if call.state is CallState.CONNECTING and call.accepted_at:
+        looks.append(call.accepted_at + timedelta(seconds=policy.connect_seconds))
+    return min(looks)
+
+
+def due(call: Call, now: datetime, policy: CallPolicy) -> CallAction | None:
+    """Tell what the clock asks for."""
+    at = deadline(call, policy)
+    if at is not None and at <= now:
+        limit = timedelta(seconds=policy.connect_seconds)
+        late = call.state is CallState.CONNECTING and (call.accepted_at or now) + limit <= now
+        enough = len(_lapsed(call, now, policy).engaged) >= ENOUGH
+        return CallAction.LAPSE if enough and not late else CallAction.RUN_OUT
+    counts = counts_at(call, policy)
+    return CallAction.COUNT if counts is not None and counts <= now else None
 
 
 def counts_at(call: Call, policy: CallPolicy) -> datetime | None:
     """Tell when a connected call has lasted long enough to be a consultation (V10)."""
     if call.state is not CallState.CONNECTED or call.counted or call.connected_at is None:
         return None
-    if any(party.gone for party in call.parties):
+    if sum(not party.gone for party in call.inside) < ENOUGH:
         return None
     return call.connected_at + timedelta(seconds=policy.least_seconds)
 
@@ -276,17 +341,54 @@ def move(
     if step is None:
         raise Conflict
     state, reason = step
+    if action in LEAVING and by is not None:
+        call = _without(call, call.party(by), action)
+        state, reason = _after_leaving(call, action)
+    elif action is CallAction.LAPSE:
+        call = _lapsed(call, now, policy)
     changes: dict[str, Any] = {"state": state, "version": call.version + 1}
     if state is CallState.ENDED:
         after = call.changed(**changes, ended_at=now, end_reason=reason, ended_by=by, offers=())
         return after.changed(counted=after.counted or _lasted(after, policy), check_at=None)
     if action is CallAction.ACCEPT:
-        changes["accepted_at"] = now
+        changes["accepted_at"] = call.accepted_at or now
     elif action is CallAction.CONNECT:
         changes["connected_at"] = now
     elif action is CallAction.COUNT:
         changes["counted"] = True
     return scheduled(call.changed(**changes), policy)
+
+
+def _without(call: Call, party: Party, action: CallAction) -> Call:
+    if not (party.rung if action is CallAction.DECLINE else party.inside):
+        raise Conflict
+    return call.with_party(party.changed(out=LEAVING[action], connected=False))
+
+
+def _after_leaving(call: Call, action: CallAction) -> Step:
+    if len(call.engaged) >= ENOUGH:
+        return call.state, None
+    declined = action is CallAction.DECLINE and call.state is CallState.RINGING
+    return CallState.ENDED, EndReason.DECLINED if declined else EndReason.HUNG_UP
+
+
+def _lapsed(call: Call, now: datetime, policy: CallPolicy) -> Call:
+    """Give up on sides that were rung, or not heard of, for too long."""
+    rings_until = _rings_until(call, policy)
+    heard_since = now - timedelta(seconds=policy.grace_seconds)
+    sides = []
+    for party in call.parties:
+        out = party.out
+        if party.rung and rings_until <= now:
+            out = SideState.MISSED
+        elif party.inside and (party.seen_at or call.started_at) <= heard_since:
+            out = SideState.LEFT
+        sides.append(party.changed(out=out, connected=party.connected and out is None))
+    return call.changed(parties=tuple(sides))
+
+
+def _rings_until(call: Call, policy: CallPolicy) -> datetime:
+    return (call.rung_at or call.started_at) + timedelta(seconds=policy.ring_seconds)
 
 
 def scheduled(call: Call, policy: CallPolicy) -> Call:

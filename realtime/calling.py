@@ -42,7 +42,7 @@ class Calling:
     ) -> None:
         """Without `media_sockets`, the folder of the media workers' sockets, nothing is relayed."""
         self.calls = CallService(
-            stores.calls, stores.consultations, stores.room_access, carrier, channel,
+            stores.calls, stores.consultations, stores.groups, carrier, channel,
             IceServers(policy, turn_secret), clock, policy, self._changed,
         )  # fmt: skip
         self.quality = QualityService(stores.call_quality, clock)
@@ -70,7 +70,7 @@ class Calling:
 
     def _changed(self, before: Call, after: Call) -> None:
         self.signals.changed(before)
-        self.relaying.changed(after)
+        self.relaying.changed(before, after)
 
     def _begin(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(_logged(work))

@@ -6,6 +6,7 @@ Every change is one conditional write; the database is the truth, and pushes onl
 import asyncio
 from collections.abc import Callable, Mapping
 from datetime import datetime
+from functools import partial
 from typing import Any, Protocol
 
 import structlog
@@ -13,12 +14,12 @@ import structlog
 from care import call_sides as sides
 from care import calls as rules
 from care.accounts import Caller
-from care.attachments import RoomReaders
 from care.call_effects import caused_by, question, rung
-from care.calls import Call, CallAction, CallState, Device, Media, Party
+from care.calls import Call, CallAction, Device, Media, Party
 from care.consultation import Consultation
 from care.effects import Outgoing
-from care.errors import Conflict, Forbidden, Unavailable
+from care.errors import Forbidden, Unavailable
+from care.groups import Group
 from care.policy import CallPolicy
 from care.ports import Channel, Clock
 from signalling.turn import IceServers
@@ -29,6 +30,7 @@ ATTEMPTS = 10
 logger = structlog.get_logger(__name__)
 
 Answer = dict[str, Any]
+Causes = Callable[[Call], Outgoing | None]
 
 
 class CallStore(Protocol):
@@ -44,6 +46,8 @@ class CallStore(Protocol):
 
     async def live_of(self, user: str) -> Call | None: ...
 
+    async def live_in(self, room: str) -> Call | None: ...
+
     async def claim_due(self, now: datetime, until: datetime) -> Call | None: ...
 
     async def next_check(self) -> datetime | None: ...
@@ -51,6 +55,10 @@ class CallStore(Protocol):
 
 class Consultations(Protocol):
     async def of_room(self, room: str) -> Consultation | None: ...
+
+
+class Groups(Protocol):
+    async def of_room(self, room: str) -> Group | None: ...
 
 
 class Carrier(Protocol):
@@ -64,7 +72,7 @@ class CallService:
         self,
         store: CallStore,
         consultations: Consultations,
-        rooms: RoomReaders,
+        groups: Groups,
         carrier: Carrier,
         channel: Channel,
         ice: IceServers,
@@ -75,7 +83,7 @@ class CallService:
         """`changed` is told of each change at once, in this process: what was, and what is."""
         self._store = store
         self._consultations = consultations
-        self._rooms = rooms
+        self._groups = groups
         self._carrier = carrier
         self._channel = channel
         self._ice = ice
@@ -92,22 +100,34 @@ class CallService:
         self, caller: Caller, connection: str, device_id: str, room: str, media: Media
     ) -> Answer:
         """Ring the patient on every device. Raises Forbidden, Conflict."""
-        consultation = await self._consultations.of_room(room)
-        if consultation is None:
-            if await self._rooms.may_read(caller.user, room):
-                raise Conflict("会诊内的通话尚未开通")
-            raise Forbidden
         now = self._clock.now()
         doctor = Party(
             user=caller.user, role=caller.role.value, name=caller.name,
             connection=connection, device_id=device_id, seen_at=now,
         )  # fmt: skip
-        call = sides.ring(consultation, doctor, media, now, self._policy)
+        if consultation := await self._consultations.of_room(room):
+            call = sides.ring(consultation, doctor, media, now, self._policy)
+        elif group := await self._groups.of_room(room):
+            if running := await self._store.live_in(room):
+                return await self._ring_again(running.id, group, doctor)
+            call = sides.ring_group(group, doctor, media, now, self._policy)
+        else:
+            raise Forbidden
         outgoing = rung(call)
         await self._store.create(call, outgoing)
         self._ring(call)
         self._carry(outgoing)
         return self._with_ice(call, caller.user)
+
+    async def _ring_again(self, call_id: str, group: Group, doctor: Party) -> Answer:
+        """Join the group's call, and ring those who are not in it."""
+
+        def step(call: Call) -> Call:
+            return sides.ring_again(call, group, doctor, self._clock.now(), self._policy)
+
+        call = await self.change(call_id, step, causes=rung)
+        self._ring(call)
+        return self._with_ice(call, doctor.user)
 
     async def accept(self, caller: Caller, connection: str, device_id: str, call_id: str) -> Answer:
         """Take the call on this device; the others stop ringing (V1)."""
@@ -117,7 +137,7 @@ class CallService:
             side = call.party(caller.user).changed(connection=connection, device_id=device_id)
             return sides.accept(call, side, self._clock.now(), self._policy)
 
-        call = await self.change(call_id, step, CallAction.ACCEPT)
+        call = await self.change(call_id, step, _caused_by(CallAction.ACCEPT))
         return self._with_ice(call, caller.user)
 
     async def decline(self, caller: Caller, call_id: str) -> Answer:
@@ -136,7 +156,7 @@ class CallService:
             rules.permit(call, action, caller.user)
             return rules.move(call, action, self._clock.now(), self._policy, by=caller.user)
 
-        call = await self.change(call_id, step, action)
+        call = await self.change(call_id, step, _caused_by(action))
         return {"call": call.to_wire(caller.user)}
 
     async def resume(
@@ -186,7 +206,7 @@ class CallService:
     async def came(self, user: str, connection: str) -> None:
         """Ring a device that comes while its user is rung."""
         call = await self._store.live_of(user)
-        if call and call.state is CallState.RINGING and user != call.starter.user:
+        if call and call.party(user).rung:
             self._channel.push([user], "call:incoming", _incoming(call, user), only=connection)
 
     async def left(self, user: str, connection: str) -> None:
@@ -204,40 +224,40 @@ class CallService:
     async def look_at(self, call: Call) -> None:
         """Do what the clock asks: end it, count it as a talk, or look again later."""
         now = self._clock.now()
-        ends, counts = rules.deadline(call, self._policy), rules.counts_at(call, self._policy)
-        if ends and ends <= now:
-            action = CallAction.RUN_OUT
-        elif counts and counts <= now:
-            action = CallAction.COUNT
-        else:
+        action = rules.due(call, now, self._policy)
+        if action is None:
             if check_at := rules.next_check(call, self._policy):
                 await self._store.postpone(call, check_at)
             return
-        await self._store_change(call, rules.move(call, action, now, self._policy), action)
+        after = rules.move(call, action, now, self._policy)
+        await self._store_change(call, after, _caused_by(action))
         await self.settle()
 
     async def change(
         self,
         call_id: str,
         step: Callable[[Call], Call],
-        action: CallAction | None = None,
+        causes: Causes = lambda _call: None,
         *,
         tell: bool = True,
     ) -> Call:
-        """Change a call as it is now. Raises Unavailable when others always came first."""
+        """Change a call as it is now, and have what it `causes` carried out.
+
+        Raises Unavailable when others always came first.
+        """
         for _ in range(ATTEMPTS):
             before = await self._store.get(call_id)
             if before is None:
                 raise Forbidden
             after = step(before)
-            if after is before or await self._store_change(before, after, action, tell=tell):
+            if after is before or await self._store_change(before, after, causes, tell=tell):
                 return after
         raise Unavailable
 
     async def _store_change(
-        self, before: Call, after: Call, action: CallAction | None, *, tell: bool = True
+        self, before: Call, after: Call, causes: Causes, *, tell: bool = True
     ) -> bool:
-        outgoing = caused_by(after, action) if action else None
+        outgoing = causes(after)
         stored = await self._store.replace(before, after, outgoing)
         if stored:
             self._changed(before, after)
@@ -263,13 +283,18 @@ class CallService:
             self._channel.push([user], "call:updated", {"call": after.to_wire(user)})
 
     def _ring(self, call: Call) -> None:
-        logger.info("call_moved", call=call.id, old=None, new=call.state.value)
-        for other in call.others(call.starter.user):
-            self._channel.push([other.user], "call:incoming", _incoming(call, other.user))
+        logger.info("call_rings", call=call.id, state=call.state.value)
+        for party in call.parties:
+            if party.rung:
+                self._channel.push([party.user], "call:incoming", _incoming(call, party.user))
 
     def _with_ice(self, call: Call, user: str) -> Answer:
         servers = self._ice.give(call.id, user, self._clock.now())
         return {"call": call.to_wire(user), "ice_servers": servers}
+
+
+def _caused_by(action: CallAction) -> Causes:
+    return partial(caused_by, action=action)
 
 
 def _differ(before: Call, after: Call) -> bool:

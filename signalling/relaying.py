@@ -7,7 +7,7 @@ from typing import Any, Protocol
 import structlog
 
 from care import call_sides as sides
-from care.calls import Call, CallState, Report
+from care.calls import Call, Report
 from care.errors import CareError, Conflict, Unavailable
 from care.media import MediaRelay, RecordingState, RelayEvents, SideStats
 from care.ports import Channel
@@ -90,10 +90,18 @@ class RelayService:
         if call.worker is not None:
             await self._relay.take_candidate(call.worker, call.id, user, candidate)
 
-    def changed(self, call: Call) -> None:
-        """End the media of a call that ended."""
-        if call.worker and call.state is CallState.ENDED:
-            self._begin(self._relay.close(call.worker, call.id))
+    def changed(self, before: Call, after: Call) -> None:
+        """End the media of a call that ended, and of who left it."""
+        worker = after.worker
+        if worker is None:
+            return
+        if not after.live:
+            self._begin(self._relay.close(worker, after.id))
+            return
+        inside = {party.user for party in after.inside}
+        for party in before.inside:
+            if party.user not in inside:
+                self._begin(self._relay.leave(worker, after.id, party.user))
 
     def offered(self, call: str, user: str, sdp: str) -> None:
         self._begin(self._pass_offer(call, user, sdp))

@@ -17,6 +17,7 @@ from storage.outbox import Outbox
 
 LIVE = {"live": True}
 PAGE = 100
+BUSY = "您或对方正在通话中"
 
 
 class Calls:
@@ -41,6 +42,8 @@ class Calls:
                 IndexModel([("live_users", ASCENDING)], unique=True, partialFilterExpression=LIVE),
                 # the clocks: only live calls have a time at which they are looked at
                 IndexModel([("check_at", ASCENDING)], partialFilterExpression=LIVE),
+                # a room has one live call, whoever of its doctors begins two at once
+                IndexModel([("room", ASCENDING)], unique=True, partialFilterExpression=LIVE),
                 # a consultation's calls, newest first
                 IndexModel([("consultation", ASCENDING), ("_id", DESCENDING)]),
             ]
@@ -56,13 +59,19 @@ class Calls:
         try:
             await self._run(work)
         except DuplicateKeyError:
-            raise Conflict("您或对方正在通话中") from None
+            raise Conflict(BUSY) from None
 
     async def replace(self, before: Call, after: Call, outgoing: Outgoing | None) -> bool:
-        """Store the change unless somebody else changed it first; say whether it was stored."""
+        """Store the change unless somebody else changed it first; say whether it was stored.
+
+        Raises Conflict when somebody who comes to it is in another.
+        """
         same = {"_id": before.id, "version": before.version}
         if outgoing is None:
-            result = await self._quick.replace_one(same, _to_document(after))
+            try:
+                result = await self._quick.replace_one(same, _to_document(after))
+            except DuplicateKeyError:
+                raise Conflict(BUSY) from None
             return bool(result.matched_count)
 
         async def work(session: Session) -> bool:
@@ -71,7 +80,10 @@ class Calls:
                 await self._outbox.add(session, outgoing)
             return bool(result.matched_count)
 
-        return await self._run(work)
+        try:
+            return await self._run(work)
+        except DuplicateKeyError:
+            raise Conflict(BUSY) from None
 
     async def get(self, call_id: str) -> Call | None:
         document = await self._quick.find_one({"_id": call_id})
@@ -80,6 +92,11 @@ class Calls:
     async def live_of(self, user: str) -> Call | None:
         """Give the call the user is in or rung for."""
         document = await self._quick.find_one({"live_users": user, **LIVE})
+        return _from_document(document) if document else None
+
+    async def live_in(self, room: str) -> Call | None:
+        """Give the call that runs in a group's room."""
+        document = await self._quick.find_one({"room": room, **LIVE})
         return _from_document(document) if document else None
 
     async def of_consultation(self, consultation_id: str) -> list[Call]:
@@ -109,7 +126,7 @@ class Calls:
 
 def _to_document(call: Call) -> Document:
     document = call.model_dump(exclude={"id"})
-    users = list(call.users) if call.live else []
+    users = [party.user for party in call.engaged] if call.live else []
     return {"_id": call.id, "live": call.live, "live_users": users, **document}
 
 

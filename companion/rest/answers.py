@@ -7,7 +7,7 @@ from typing import Annotated, Any, Generic, TypeVar
 from pydantic import BaseModel, Field
 
 from care.bookings import BookingState
-from care.calls import CallState, Device, EndReason, Media
+from care.calls import CallState, Device, EndReason, Media, Path, SideState
 from care.consultation import Because, Mode, State
 from care.groups import GroupMode, GroupState, SeatState
 from care.payments import PaymentState
@@ -232,16 +232,20 @@ class CallParty(BaseModel):
     name: str
     mic: Device
     camera: Device
+    state: SideState
     present: bool
+    me: bool
+    """It is the reader's own side."""
 
 
 class CallView(BaseModel):
     id: str
     room: str
     consultation: str
+    group: str | None
+    """The group consultation whose call it is."""
     media: Media
-    mode: str
-    """p2p or relay."""
+    mode: Path
     state: CallState
     started_by: str
     accepted_by: str | None

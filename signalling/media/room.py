@@ -18,6 +18,7 @@ from signalling.media.side import Side, Slot
 from signalling.media.tap import PacketTap
 
 SIDES_MAX = 4
+PAIR = 2
 EARLY_MAX = 32
 """Candidates that may wait for their offer, a user."""
 
@@ -144,7 +145,9 @@ class Room:
                         continue
                     slot, new = _free_slot(side, kind)
                     slot.outbound.attach(source)
-                    changed |= new
+                    # between two it can only be the other one's
+                    unnamed = slot.told is None and len(self._sides) == PAIR
+                    changed |= new or (slot.told != other.user and not unnamed)
             if _silence(side) or changed:
                 side.renegotiate()
 

@@ -37,6 +37,8 @@ class Slot:
         self.transceiver, self.outbound = transceiver, outbound
         self.asked = asked
         """The side itself offered it: it stays when the other one goes."""
+        self.told: str | None = None
+        """Whose stream the side was told it carries."""
 
     @property
     def kind(self) -> str:
@@ -196,6 +198,8 @@ class Side:
 
     def _written(self) -> str:
         streams = {s.transceiver.mid: s.user for s in self.slots if s.transceiver.mid and s.user}
+        for slot in self.slots:
+            slot.told = slot.user
         said = self._connection.localDescription
         return descriptions.write(said, self._policy, self._dialect, streams)
 

@@ -241,16 +241,6 @@ async def test_only_others_who_are_doctors_are_invited_once_and_one_group_runs_a
     assert refused["code"] == "conflict"
 
 
-@pytest.mark.rule("G4")
-async def test_a_call_inside_it_is_refused_with_a_clear_code(new_case: NewCase) -> None:
-    case = await new_case()
-    group = await case.active()
-    refused = await case.opener.emit_refused("call:start", room=group["room"], media="video")
-    assert (refused["code"], refused["message"]) == ("conflict", "会诊内的通话尚未开通")
-    refused = await case.two.emit_refused("call:start", room=group["room"], media="video")
-    assert refused["code"] == "forbidden"
-
-
 WAYS: dict[GroupState, Callable[[Case], Awaitable[Any]]] = {
     GroupState.INVITING: Case.open,
     GroupState.ACTIVE: Case.active,

@@ -8,10 +8,11 @@
 //   client.on("change", (call) => …).on("remote", (stream) => …).on("link", (state) => …);
 //   await client.start(room, "video");   or   await client.accept(id);   or   await client.resume(id);
 //
-// Events: change (the call), remote (a MediaStream), link (connecting, connected, lost), peer
-// ({mic, camera}), quality ({rtt_ms, loss, …}), ended (the call).
+// Events: change (the call), remote ({user, stream}, null once it is gone), link (connecting,
+// connected, lost), peer ({user, mic, camera}), quality ({rtt_ms, loss, …}), ended (the call).
 
 import { Meter } from "./call-stats.js";
+import { RemoteStreams } from "./call-streams.js";
 
 const REPORT_MS = 5_000;
 const PATIENCE_MS = 4_000;
@@ -27,6 +28,7 @@ export class CallClient extends EventTarget {
   #waiting = [];
   #reports = 0;
   #meter = null;
+  #streams = null;
   #restart = 0;
   #work = Promise.resolve();
   call = null;
@@ -82,7 +84,7 @@ export class CallClient extends EventTarget {
 
   // Whether another device of this user is the one in the call.
   get elsewhere() {
-    return this.call?.state !== "ringing" && this.#live && !this.#mine(this.call);
+    return Boolean(this.call) && ownState(this.call) === "in" && this.#live && !this.#mine(this.call);
   }
 
   get #relayed() {
@@ -101,6 +103,8 @@ export class CallClient extends EventTarget {
   async #enter(command, data) {
     const { call, ice_servers } = await this.#socket.emit(command, data);
     this.#ice = ice_servers;
+    // who left a group's call may come back to it
+    if (this.call?.state === "ended" && ownState(call) === "in") this.call = null;
     this.#take(call);
     return call;
   }
@@ -110,8 +114,11 @@ export class CallClient extends EventTarget {
   }
 
   // Every news of the call comes here: from answers and from events, in whatever order.
-  #take(call) {
+  #take(news) {
     const old = this.call;
+    // for who left it, it is over
+    const out = ["declined", "missed", "left"].includes(ownState(news));
+    const call = out ? { ...news, state: "ended" } : news;
     if (old?.id === call.id && old.state === "ended") return;
     if (old?.id === call.id && call.generation < old.generation) return;
     this.call = call;
@@ -119,8 +126,9 @@ export class CallClient extends EventTarget {
     if (call.state === "ended") {
       this.#leave();
       this.#tell("ended", call);
-    } else if (call.state !== "ringing" && this.#mine(call)) {
+    } else if (call.state !== "ringing" && ownState(call) === "in" && this.#mine(call)) {
       if (!this.#pc || old?.generation !== call.generation) this.#connect();
+      else this.#hear();
     }
   }
 
@@ -133,17 +141,13 @@ export class CallClient extends EventTarget {
     const pc = (this.#pc = new RTCPeerConnection({
       iceServers: this.#ice, iceTransportPolicy: this.#policy, bundlePolicy: "max-bundle",
     }));
-    const remote = new MediaStream();
+    this.#streams = new RemoteStreams();
     this.#makingOffer = this.#ignoring = false;
     this.#waiting = [];
     pc.onnegotiationneeded = () => this.#offer(pc);
     pc.onicecandidate = ({ candidate }) => this.#send("call:candidate", {
       candidate: candidate?.toJSON() ?? { candidate: "" },
     });
-    pc.ontrack = ({ track }) => {
-      remote.addTrack(track);
-      this.#tell("remote", remote);
-    };
     pc.onconnectionstatechange = () => pc === this.#pc && this.#linkChanged(pc.connectionState);
     for (const kind of this.call.media === "video" ? ["audio", "video"] : ["audio"]) {
       const track = this.#media.track(kind);
@@ -198,6 +202,15 @@ export class CallClient extends EventTarget {
     if (type === "offer") {
       await pc.setLocalDescription();
       await this.#emit("call:answer", { sdp: pc.localDescription.sdp });
+    }
+    this.#hear();
+  }
+
+  // Tell whose media come and go.
+  #hear() {
+    if (!this.#pc?.remoteDescription) return;
+    for (const [user, stream] of this.#streams.update(this.#pc, this.call.parties)) {
+      this.#tell("remote", { user, stream });
     }
   }
 
@@ -328,4 +341,8 @@ export class CallClient extends EventTarget {
   #tell(event, detail) {
     this.dispatchEvent(new CustomEvent(event, { detail }));
   }
+}
+
+export function ownState(call) {
+  return call.parties.find(({ me }) => me).state;
 }

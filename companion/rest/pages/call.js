@@ -1,8 +1,9 @@
 // The call page. It opens with a one-time ticket, /call?ticket=…, and survives a reload.
 
 import { Api } from "./api.js";
-import { CallClient } from "./call-client.js";
+import { CallClient, ownState } from "./call-client.js";
 import { LocalMedia } from "./call-media.js";
+import { Tiles } from "./call-tiles.js";
 import { h } from "./dom.js";
 import { Socket } from "./socket.js";
 
@@ -45,6 +46,8 @@ class Page {
   #entered = false;
   #link = "connecting";
   #quality = "";
+  #tiles = new Tiles($("others"));
+  #devices = {};
 
   async open() {
     // before the ticket is used: elsewhere it is still good
@@ -107,10 +110,10 @@ class Page {
       });
     this.#client
       .on("change", () => this.#draw())
-      .on("remote", (stream) => this.#play(stream))
+      .on("remote", ({ user, stream }) => this.#play(user, stream))
       .on("link", (link) => { this.#link = link; this.#draw(); })
       .on("quality", (stats) => this.#judge(stats))
-      .on("peer", ({ mic, camera }) => { this.peerDevices = { mic, camera }; this.#draw(); })
+      .on("peer", ({ user, mic, camera }) => { this.#devices[user] = { mic, camera }; this.#draw(); })
       .on("ended", (call) => this.#end(call));
     setInterval(() => this.#drawState(), 500);
   }
@@ -123,16 +126,21 @@ class Page {
     await this.#media.open(call.media);
     await this.#fillDevices();
     await this.#client.resume(this.kept.call);
-    if (parameters.get("accept") && call.state === "ringing" && call.started_by !== this.#me.id) {
+    if (parameters.get("accept") && ownState(call) === "rung") {
       await this.#client.accept(this.kept.call);
     }
   }
 
-  #play(stream) {
+  #play(user, stream) {
     const video = $("remote");
-    if (video.srcObject !== stream) video.srcObject = stream;
-    video.play().catch(() => this.#tell("点击画面以播放声音", () => video.play()));
-    stream.onaddtrack = stream.onremovetrack = () => this.#draw();
+    const again = () => (this.#call.group ? this.#tiles.playAll() : video.play());
+    const wait = () => this.#tell("点击画面以播放声音", again);
+    if (this.#call.group) {
+      this.#tiles.show(user, stream).catch(wait);
+    } else {
+      if (video.srcObject !== stream) video.srcObject = stream;
+      if (stream) video.play().catch(wait);
+    }
     this.#draw();
   }
 
@@ -146,7 +154,7 @@ class Page {
   async #end(call) {
     this.#media.close();
     sessionStorage.removeItem(KEPT);
-    if (!call.ended_at) {
+    if (!call.ended_at && !call.group) {
       this.ended = await this.#api.get(`/calls/${call.id}`).catch(() => call);
     }
     this.#draw();
@@ -168,18 +176,27 @@ class Page {
   #draw() {
     const call = this.#call;
     if (!call) return;
-    const peer = call.parties.find(({ user }) => user !== this.#me.id);
+    const others = call.parties.filter(({ state, me }) => !me && (!call.group || state === "in"));
+    const peer = others[0] ?? call.parties.find(({ me }) => !me);
     const elsewhere = this.#client.elsewhere;
     if (elsewhere) this.#media.close();
-    root.dataset.state = elsewhere ? "elsewhere" : call.state;
-    $("peer").textContent = peer.name;
+    root.dataset.state = elsewhere ? "elsewhere" : stage(call);
+    root.dataset.group = call.group ? "yes" : "no";
+    $("peer").textContent = call.group ? others.map(({ name }) => name).join("、") || "会诊通话" : peer.name;
     document.querySelector(".face").dataset.name = peer.name.slice(0, 1);
-    const theirs = this.peerDevices ?? peer;
+    const theirs = this.#devices[peer.user] ?? peer;
+    this.#tiles.name(others, (one) => this.#tileWords(call, one));
     const picture = call.media === "video" && theirs.camera === "on" && $("remote").srcObject;
     root.dataset.picture = picture ? "yes" : "no";
-    $("peer-devices").textContent = this.#peerWords(call, theirs);
+    $("peer-devices").textContent = call.group ? "" : this.#peerWords(call, theirs);
     this.#drawState();
     this.#drawControls(call);
+  }
+
+  #tileWords(call, party) {
+    const words = this.#peerWords(call, this.#devices[party.user] ?? party).replaceAll("对方", "");
+    const away = party.present ? "" : "网络中断";
+    return [party.name, words, away].filter(Boolean).join(" · ");
   }
 
   #peerWords(call, { mic, camera }) {
@@ -200,8 +217,8 @@ class Page {
     if (this.#client.elsewhere) return "已在您的其他设备上接听";
     const media = MEDIA[call.media];
     const mine = call.started_by === this.#me.id;
-    const absent = call.parties.find(({ user }) => user !== this.#me.id)?.present === false;
-    switch (call.state) {
+    const absent = !call.group && call.parties.find(({ me }) => !me).present === false;
+    switch (stage(call)) {
       case "ringing":
         return mine ? `正在呼叫，等待对方接听${media}通话…` : `您有新的${media}通话，是否接听？`;
       case "connecting":
@@ -236,8 +253,8 @@ class Page {
     const client = this.#client;
     const mine = call.started_by === this.#me.id;
     const end = (label, work) => this.#button("hang-up", label, work, { class: "end" });
-    if (call.state === "ringing" && mine) return [end("取消", () => client.cancel())];
-    if (call.state === "ringing") {
+    if (stage(call) === "ringing" && mine) return [end("取消", () => client.cancel())];
+    if (stage(call) === "ringing") {
       return [
         end("拒绝", () => client.decline()),
         this.#button("phone", "接听", () => client.accept(call.id), { class: "accept" }),
@@ -303,6 +320,11 @@ class Page {
   fail(error) {
     this.#fail(error);
   }
+}
+
+// A group's call may be connected while this side is still asked.
+function stage(call) {
+  return ownState(call) === "rung" && call.state !== "ended" ? "ringing" : call.state;
 }
 
 function hms(seconds) {

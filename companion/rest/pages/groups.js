@@ -2,6 +2,7 @@
 
 import { drawCard, drawContent } from "./drawing.js";
 import { button, field, guarded, h, remaining, shortTime } from "./dom.js";
+import { openCall } from "./ringing.js";
 import { Room } from "./room.js";
 
 const STATE = { inviting: "等待加入", active: "会诊中", concluded: "已结束", cancelled: "已取消" };
@@ -195,7 +196,18 @@ export class GroupView {
         this.#back();
       }), "quiet"));
     }
+    if (["active", "inviting"].includes(state) && this.#pane.me.role === "doctor") {
+      said.unshift(this.#callButton("audio", "语音会诊"), this.#callButton("video", "视频会诊"));
+    }
     this.actions.replaceChildren(...said);
+  }
+
+  // Calls all who are in the room, or joins the call that runs there.
+  #callButton(media, label) {
+    return button(label, guarded(this.#pane.tell, () => openCall(this.#pane, async () => {
+      const { call } = await this.#pane.socket.emit("call:start", { room: this.#group.room, media });
+      return call.id;
+    })), "primary");
   }
 
   #statement(label, command, name) {

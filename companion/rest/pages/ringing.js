@@ -1,5 +1,6 @@
 // Calls on the first page: who is rung is asked, and the call itself runs on a page of its own.
 
+import { ownState } from "./call-client.js";
 import { button, guarded, h } from "./dom.js";
 
 // Open the call page by a one-time ticket. The window comes first: only a person's own click may
@@ -40,7 +41,7 @@ export class Ringing {
     const { tell, socket } = this.#pane;
     const answer = () => openCall(this.#pane, async () => call.id, { accept: true });
     this.element.replaceChildren(
-      h("p", {}, h("strong", {}, call.parties[0].name), ` ${text}`),
+      h("p", {}, h("strong", {}, callerOf(call).name), ` ${text}`),
       h("div", { class: "buttons" },
         button("接听", guarded(tell, answer), "primary"),
         button("拒绝", guarded(tell, () => socket.emit("call:decline", { call: call.id })), "quiet")));
@@ -48,6 +49,10 @@ export class Ringing {
   };
 
   #updated = ({ detail: { call } }) => {
-    if (call.id === this.#call && call.state !== "ringing") this.element.hidden = true;
+    if (call.id === this.#call && ownState(call) !== "rung") this.element.hidden = true;
   };
+}
+
+function callerOf({ parties, started_by }) {
+  return parties.find(({ user }) => user === started_by);
 }

@@ -1,0 +1,184 @@
+"""A recording's journal: what passed, appended as it came; made into a film when it is finished.
+
+A killed writer leaves a journal that is whole up to its last entry. Its writer holds a lock on it
+(flock), so a journal that can be locked is one to be finished.
+"""
+
+import fcntl
+import os
+import struct
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import BinaryIO
+
+from care.record import Record
+from signalling.media.recording.paths import JOURNAL
+
+MAGIC = b"WENZHEN-RTP-1\n"
+SUFFIX = ".journal"
+BODY_MAX = 1 << 16
+
+_HEAD = struct.Struct("<BII")
+"""Of each entry: its kind, the length of its body and the body's CRC-32."""
+_PACKET = struct.Struct("<HdHIB")
+_REPORT = struct.Struct("<HQI")
+_MOMENT = struct.Struct("<d")
+
+ABOUT, SOURCE, PACKET, REPORT, DROPPED, END = range(1, 7)
+
+
+class About(Record):
+    recording: str
+    call: str
+    started_at: datetime
+
+
+class Source(Record):
+    """One stream of RTP. A side that comes back, or changes its codec, has another one."""
+
+    number: int
+    user: str
+    visit: int
+    """Counts how often the user came: one visit is one device with one clock."""
+    kind: str
+    codec: str
+
+
+@dataclass(frozen=True, slots=True)
+class Packet:
+    """`arrival` is in seconds since the recording began."""
+
+    source: int
+    arrival: float
+    seq: int
+    timestamp: int
+    marker: int
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """A sender report: `timestamp` was sampled at `ntp` (32.32 bits) of the sender's clock."""
+
+    source: int
+    ntp: int
+    timestamp: int
+
+
+@dataclass(frozen=True, slots=True)
+class Dropped:
+    """From this time on something was not written, until the next packet."""
+
+    arrival: float
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """The recording was told to end at this time."""
+
+    arrival: float
+
+
+Entry = About | Source | Packet | Report | Dropped | End
+
+
+def about(entry: About) -> bytes:
+    return _entry(ABOUT, entry.model_dump_json().encode())
+
+
+def source(entry: Source) -> bytes:
+    return _entry(SOURCE, entry.model_dump_json().encode())
+
+
+def packet(
+    number: int, arrival: float, seq: int, timestamp: int, marker: int, payload: bytes
+) -> bytes:
+    """Write a `Packet` without making one: this runs for each that passes."""
+    head = _PACKET.pack(number, arrival, seq, timestamp, marker)
+    return _entry(PACKET, head + payload)
+
+
+def report(number: int, ntp: int, timestamp: int) -> bytes:
+    return _entry(REPORT, _REPORT.pack(number, ntp, timestamp))
+
+
+def moment(kind: int, arrival: float) -> bytes:
+    """Write an entry that has its time alone: DROPPED or END."""
+    return _entry(kind, _MOMENT.pack(arrival))
+
+
+def _entry(kind: int, body: bytes) -> bytes:
+    return _HEAD.pack(kind, len(body), zlib.crc32(body)) + body
+
+
+def _packet(body: bytes) -> Packet:
+    source, arrival, seq, timestamp, marker = _PACKET.unpack_from(body)
+    return Packet(source, arrival, seq, timestamp, marker, body[_PACKET.size :])
+
+
+_READERS: Mapping[int, Callable[[bytes], Entry]] = {
+    ABOUT: About.model_validate_json,
+    SOURCE: Source.model_validate_json,
+    PACKET: _packet,
+    REPORT: lambda body: Report(*_REPORT.unpack(body)),
+    DROPPED: lambda body: Dropped(*_MOMENT.unpack(body)),
+    END: lambda body: End(*_MOMENT.unpack(body)),
+}
+
+
+def read(path: Path) -> Iterator[Entry]:
+    """Give the entries up to the end, or to where a crash tore the last one."""
+    with path.open("rb") as file:
+        if file.read(len(MAGIC)) != MAGIC:
+            return
+        while len(head := file.read(_HEAD.size)) == _HEAD.size:
+            kind, size, checksum = _HEAD.unpack(head)
+            body = file.read(size) if size <= BODY_MAX else b""
+            # a loss of power may leave anything where data were to come
+            if kind not in _READERS or len(body) < size or zlib.crc32(body) != checksum:
+                return
+            yield _READERS[kind](body)
+
+
+def create(folder: Path, entry: About) -> BinaryIO:
+    """Begin a journal, locked from the moment its name says so. Raises OSError."""
+    folder.mkdir(parents=True, exist_ok=True)
+    part = folder / f".{entry.recording}.part"
+    file = part.open("xb", buffering=0)
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        append(file, MAGIC + about(entry))
+        part.rename(folder / f"{entry.recording}{JOURNAL}")
+    except OSError:
+        file.close()
+        part.unlink(missing_ok=True)
+        raise
+    return file
+
+
+def append(file: BinaryIO, data: bytes) -> None:
+    """Write all of it: a nearly full disk takes a part, and refuses the next."""
+    left = memoryview(data)
+    while left:
+        left = left[file.write(left) :]
+
+
+def lock(path: Path) -> int | None:
+    """Give a descriptor that holds the journal; None while another has it, or when it is gone."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except FileNotFoundError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # another one may have finished it since it was opened
+        gone = os.fstat(descriptor).st_nlink == 0
+    except BlockingIOError:
+        gone = True
+    if gone:
+        os.close(descriptor)
+        return None
+    return descriptor

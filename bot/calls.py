@@ -188,14 +188,18 @@ class Phone:
             changed=self._peer_changed.set,
         )  # fmt: skip
         self._reporter = asyncio.create_task(self._report(self._peer))
-        if not call["polite"]:
-            await self._describe("offer", await self._peer.offer())
+        # the relay only answers, until somebody joins or leaves
+        if call["mode"] == "relay" or not call["polite"]:
+            answer = await self._describe("offer", await self._peer.offer())
+            if "sdp" in answer:
+                await self._peer.take_answer(answer["sdp"])
 
-    async def _describe(self, kind: str, sdp: str) -> None:
+    async def _describe(self, kind: str, sdp: str) -> Any:
         answer = await self._say(kind, sdp=sdp)
         # an end may overtake a description
         if not answer["ok"] and self.call and self.call["state"] != "ended":
             raise Broken(f"call:{kind} was refused: {answer['error']}")
+        return answer
 
     async def _report(self, peer: Peer) -> None:
         """Say at once when the connection stands or falls, and every 5 s how it is."""

@@ -5,10 +5,20 @@ Pure functions of the record, the side and the time, as the call's table is.
 
 from datetime import datetime, timedelta
 
-from care.calls import Call, CallAction, CallState, Media, Party, deadline, move, scheduled
+from care.calls import (
+    Call,
+    CallAction,
+    CallState,
+    Media,
+    Party,
+    Path,
+    deadline,
+    move,
+    scheduled,
+)
 from care.consultation import Consultation, Mode, State
 from care.errors import Conflict, Forbidden
-from care.policy import CallPolicy
+from care.policy import CallPolicy, Relaying
 from care.record import new_id
 
 
@@ -32,6 +42,7 @@ def ring(
     call = Call(
         id=new_id(now), room=c.room, consultation=c.id, media=media,
         state=CallState.RINGING, parties=(doctor, patient), started_at=now,
+        mode=Path.RELAY if policy.relay is Relaying.ALWAYS else Path.DIRECT,
     )  # fmt: skip
     return scheduled(call, policy)
 
@@ -73,10 +84,10 @@ def resume(
         connection=connection, device_id=device_id, gone=False, seen_at=now,
         connected=party.connected and not fresh,
     )  # fmt: skip
-    after = call.with_party(back)
-    if fresh:
-        sides = tuple(side.changed(described=False) for side in after.parties)
-        after = after.changed(parties=sides, generation=call.generation + 1, offers=())
+    after = call.with_party(back.changed(described=back.described and not fresh))
+    # the relay's other sides go on as they are
+    if fresh and not call.relayed:
+        after = _anew(after)
     return scheduled(after.changed(version=call.version + 1), policy)
 
 
@@ -86,10 +97,12 @@ def lose(call: Call, user: str, now: datetime) -> Call:
     return call.with_party(party).changed(version=call.version + 1)
 
 
-def hear(call: Call, user: str, now: datetime, policy: CallPolicy, *, connected: bool) -> Call:
-    """Note that a side is there, and whether its media flows; both flowing is connected (V2)."""
-    party = call.party(user).changed(seen_at=now, connected=connected)
+def hear(call: Call, user: str, now: datetime, policy: CallPolicy, link: str) -> Call:
+    """Note that a side is there, and how its media fare; both connected is connected (V2)."""
+    party = call.party(user).changed(seen_at=now, connected=link == "connected")
     after = call.with_party(party)
+    if _finds_no_way(call, link, now, policy):
+        return relay(after)
     if call.state is CallState.CONNECTING and all(side.connected for side in after.parties):
         return move(after, CallAction.CONNECT, now, policy)
     return after.changed(version=call.version + 1)
@@ -97,13 +110,39 @@ def hear(call: Call, user: str, now: datetime, policy: CallPolicy, *, connected:
 
 def offer(call: Call, user: str) -> Call:
     """Let a side offer. Both may at once: the polite one then takes its own back (V3)."""
+    _is_direct(call)
     return _described(call, user, offers=tuple({*call.offers, user}))
 
 
 def answer(call: Call, user: str) -> Call:
     """Let a side answer the other's offer. Raises Conflict where there is none."""
+    _is_direct(call)
     if not any(other.user in call.offers for other in call.others(user)):
         raise Conflict("没有等待应答的邀请")
+    return _described(call, user, offers=())
+
+
+def relay(call: Call) -> Call:
+    """Bring the media onto the way through the server: all sides begin anew."""
+    if call.relayed:
+        return call
+    return _anew(call).changed(mode=Path.RELAY, version=call.version + 1)
+
+
+def place(call: Call, worker: str) -> Call:
+    """Have a media worker run it."""
+    return call.changed(worker=worker, version=call.version + 1)
+
+
+def displace(call: Call, worker: str) -> Call:
+    """Let all sides begin anew, elsewhere, where this worker ran it."""
+    if not call.live or call.worker != worker:
+        return call
+    return _anew(call).changed(worker=None, version=call.version + 1)
+
+
+def join(call: Call, user: str) -> Call:
+    """Note that the relay answered a side's offer."""
     return _described(call, user, offers=())
 
 
@@ -113,6 +152,26 @@ def speaks_for(call: Call, user: str, connection: str) -> None:
         raise Forbidden
     if not call.live:
         raise Conflict("通话已结束")
+
+
+def _finds_no_way(call: Call, link: str, now: datetime, policy: CallPolicy) -> bool:
+    """Tell whether a side's media should go through the server, because they go no other way."""
+    if call.relayed or policy.relay is not Relaying.FALLBACK or call.accepted_at is None:
+        return False
+    patience = timedelta(seconds=policy.direct_seconds)
+    connecting = call.state is CallState.CONNECTING and link != "connected"
+    return link == "failed" or (connecting and now - call.accepted_at >= patience)
+
+
+def _anew(call: Call) -> Call:
+    sides = tuple(side.changed(described=False, connected=False) for side in call.parties)
+    return call.changed(parties=sides, generation=call.generation + 1, offers=())
+
+
+def _is_direct(call: Call) -> None:
+    """Refuse what one side says to another's old connection. Raises Conflict."""
+    if call.relayed:
+        raise Conflict
 
 
 def _described(call: Call, user: str, offers: tuple[str, ...]) -> Call:

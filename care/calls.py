@@ -19,6 +19,13 @@ class Media(StrEnum):
     VIDEO = "video"
 
 
+class Path(StrEnum):
+    """Which way the media go (V3)."""
+
+    DIRECT = "p2p"
+    RELAY = "relay"
+
+
 class CallState(StrEnum):
     RINGING = "ringing"
     CONNECTING = "connecting"
@@ -125,7 +132,9 @@ class Call(Record):
     room: str
     consultation: str
     media: Media
-    mode: str = "p2p"
+    mode: Path = Path.DIRECT
+    worker: str | None = None
+    """The life of the media worker that relays it; None until the first offer."""
     state: CallState
     parties: tuple[Party, ...]
     """Who started it comes first."""
@@ -149,6 +158,10 @@ class Call(Record):
     @property
     def live(self) -> bool:
         return self.state is not CallState.ENDED
+
+    @property
+    def relayed(self) -> bool:
+        return self.mode is Path.RELAY
 
     @property
     def users(self) -> tuple[str, ...]:
@@ -188,20 +201,23 @@ class Call(Record):
         return self.changed(parties=sides)
 
     def to_wire(self, viewer: str) -> dict[str, Any]:
-        """Show it to a party. `polite` says who yields when both offer at once: not the doctor."""
+        """Show it to a party.
+
+        `polite` says who yields when both offer at once: not the doctor, and never the relay.
+        """
         accepted = self.accepted_at is not None
         return {
             "id": self.id,
             "room": self.room,
             "consultation": self.consultation,
             "media": self.media.value,
-            "mode": self.mode,
+            "mode": self.mode.value,
             "state": self.state.value,
             "started_by": self.starter.user,
             "accepted_by": self.parties[1].user if accepted else None,
             "device_id": self.party(viewer).device_id,
             "parties": [party.to_wire() for party in self.parties],
-            "polite": viewer != self.starter.user,
+            "polite": self.relayed or viewer != self.starter.user,
             "generation": self.generation,
             "recording": self.recording,
             "started_at": wire_time(self.started_at),

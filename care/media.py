@@ -32,49 +32,68 @@ class SideStats(Record):
 
 
 class MediaRelay(Protocol):
-    """Relays calls. Raises Unavailable where no worker has room for one.
+    """Relays calls. Raises Unavailable where the worker is gone, or none has room.
 
-    An offer of a side is answered at once, with all its candidates. What others' coming and
-    going asks of a side comes to it as an offer through `RelayEvents`; the relay never yields
-    when both offer.
+    A worker's name is that of one life of a process: the one started in its place has another. The
+    call's record says which worker runs it, so that every process of the hub asks the same one.
+
+    An offer of a side is answered at once, with all candidates. What others' coming and going asks
+    of a side comes to it as an offer through `RelayEvents`, again and again until it is answered;
+    the relay never yields when both offer.
     """
 
-    async def join(self, call: str, user: str, sdp: str, *, label: str) -> str:
+    async def place(self) -> str:
+        """Name a worker with room for one more call."""
+        ...
+
+    def runs(self, worker: str) -> bool:
+        """Tell whether the worker lives, as far as this process knows."""
+        ...
+
+    async def join(self, worker: str, call: str, user: str, sdp: str) -> str:
         """Take a side's offer, its first or a later one, and give the answer's SDP.
 
-        Raises BadRequest for an offer that can't be used.
+        Raises BadRequest for an offer that can't be used, Conflict while the relay's own is out.
         """
         ...
 
-    async def take_answer(self, call: str, user: str, sdp: str) -> None: ...
+    async def take_answer(self, worker: str, call: str, user: str, sdp: str) -> None: ...
 
-    async def take_candidate(self, call: str, user: str, candidate: Mapping[str, Any]) -> None: ...
+    async def take_candidate(
+        self, worker: str, call: str, user: str, candidate: Mapping[str, Any]
+    ) -> None: ...
 
-    async def leave(self, call: str, user: str) -> None:
+    async def leave(self, worker: str, call: str, user: str) -> None:
         """Take a side out, also one that is not there."""
         ...
 
-    async def record(self, call: str, recording: str) -> None:
+    async def record(self, worker: str, call: str, recording: str) -> None:
         """Record every side from now on, under this id, until `stop_recording` or the end."""
         ...
 
-    async def stop_recording(self, call: str) -> None: ...
+    async def stop_recording(self, worker: str, call: str) -> None: ...
 
-    async def stats(self, call: str) -> list[SideStats]: ...
-
-    async def close(self, call: str) -> None:
+    async def close(self, worker: str, call: str) -> None:
         """End the media room and its recording, also one that is not there."""
+        ...
+
+    async def stop(self) -> None:
+        """Let go of the workers; what they carry goes on."""
         ...
 
 
 class RelayEvents(Protocol):
-    """Hears from the relay. Never waits."""
+    """Hears from the relay of the sides that joined through this process. Never waits."""
 
     def offered(self, call: str, user: str, sdp: str) -> None:
         """Renegotiate: the side's answer goes to `take_answer`."""
         ...
 
-    def lost(self, call: str) -> None:
+    def measured(self, call: str, stats: SideStats) -> None:
+        """Keep what was measured of a side, every few seconds."""
+        ...
+
+    def lost(self, call: str, worker: str) -> None:
         """Begin anew: the worker that ran this call is gone."""
         ...
 

@@ -1,5 +1,6 @@
 """Every number of the hospital's rules, with its default. `config.yaml` may replace each."""
 
+from enum import StrEnum
 from typing import Annotated
 
 from pydantic import (
@@ -126,6 +127,16 @@ class MediaPolicy(Section):
     """Of a side's video; the rest follows the network."""
 
 
+class Relaying(StrEnum):
+    """Which calls' media go through the server (V3)."""
+
+    RECORDED = "recorded"
+    ALWAYS = "always"
+    NEVER = "never"
+    FALLBACK = "fallback"
+    """Those recorded, and those that found no direct way."""
+
+
 class CallPolicy(Section):
     early_seconds: NonNegativeInt = 300
     """How long before the booked time the doctor may call."""
@@ -137,6 +148,10 @@ class CallPolicy(Section):
     stun: tuple[str, ...] = ()
     turn: tuple[str, ...] = ()
     turn_seconds: Annotated[int, Field(ge=60, le=600)] = 600
+    relay: Relaying = Relaying.RECORDED
+    direct_seconds: PositiveInt = 10
+    """With `fallback`: how long a side may fail to connect before its call is relayed."""
+    media: MediaPolicy = MediaPolicy()
 
 
 class PresencePolicy(Section):

@@ -4,6 +4,7 @@ import importlib.metadata
 import secrets as random
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import structlog
@@ -87,6 +88,7 @@ class Runtime:
     secrets: Secrets
     mongo_uri: str
     redis_url: str | None = None
+    media_sockets: Path | None = None
 
 
 class Hub:
@@ -122,7 +124,7 @@ class Hub:
         self.core = Core(
             self.stores, self.clock, policy, self.connections, self.bus, files, files,
             self.payments, self.companion.outside, registry,
-            runtime.secrets.optional.get("turn_secret"),
+            runtime.secrets.optional.get("turn_secret"), runtime.media_sockets,
         )  # fmt: skip
         self.requests = RequestService(
             self.core.consultations, self.stores.people, self.stores.doctors,

@@ -2,19 +2,25 @@
 
 import asyncio
 from collections.abc import Coroutine
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import structlog
 
+from care.calls import Call
 from care.policy import CallPolicy
 from care.ports import Channel, Clock
 from realtime.gateway.call_commands import CallCommands
 from realtime.gateway.connections import Connection
+from realtime.media_workers import socket_paths
 from realtime.rooms.carrier import Carrier
 from realtime.rooms.deadlines import Timed
 from realtime.stores import Stores
 from signalling.calls import CallService
+from signalling.media.client import MediaWorkers
 from signalling.quality import QualityService
+from signalling.relaying import RelayService
 from signalling.signals import SignalService
 from signalling.turn import IceServers
 
@@ -32,13 +38,19 @@ class Calling:
         clock: Clock,
         policy: CallPolicy,
         turn_secret: str | None,
+        media_sockets: Path | None,
     ) -> None:
-        self.signals = SignalService(stores.calls, channel)
+        """Without `media_sockets`, the folder of the media workers' sockets, nothing is relayed."""
         self.calls = CallService(
             stores.calls, stores.consultations, stores.room_access, carrier, channel,
-            IceServers(policy, turn_secret), clock, policy, self.signals.changed,
+            IceServers(policy, turn_secret), clock, policy, self._changed,
         )  # fmt: skip
         self.quality = QualityService(stores.call_quality, clock)
+        sockets = socket_paths(media_sockets, policy.media.workers) if media_sockets else []
+        self.relaying = RelayService(
+            self.calls, stores.calls, channel, self.quality, partial(MediaWorkers, sockets)
+        )
+        self.signals = SignalService(stores.calls, channel, self.relaying)
         self.commands = CallCommands(self.calls, self.signals, self.quality)
         self.timed = Timed(stores.calls, self.calls.look_at)
         self._tasks: set[asyncio.Task[None]] = set()
@@ -54,6 +66,11 @@ class Calling:
         """Note who is gone because this process ends: the others see it at once."""
         await asyncio.gather(*self._tasks)
         await self.calls.settle()
+        await self.relaying.close()
+
+    def _changed(self, before: Call, after: Call) -> None:
+        self.signals.changed(before)
+        self.relaying.changed(after)
 
     def _begin(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(_logged(work))

@@ -1,5 +1,6 @@
 """The rooms' use cases, joined to what they are kept in and to the bus between nodes."""
 
+from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from prometheus_client import CollectorRegistry
@@ -68,6 +69,7 @@ class Core:
         outside: Outside,
         registry: CollectorRegistry,
         turn_secret: str | None,
+        media_sockets: Path | None,
     ) -> None:
         kept = stores.consultations
         fanout = self.fanout = Fanout(connections, bus)
@@ -121,7 +123,9 @@ class Core:
         self.presence = PresenceService(
             stores.presence, stores.doctors, kept, stores.groups, fanout, clock, policy.presence
         )
-        self.calling = Calling(stores, self.carrier, fanout, clock, policy.calls, turn_secret)
+        self.calling = Calling(
+            stores, self.carrier, fanout, clock, policy.calls, turn_secret, media_sockets
+        )
         kinds = [
             Timed(kept, self.consultations.run_out),
             self.calling.timed,

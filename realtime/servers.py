@@ -5,8 +5,12 @@ import os
 import socket
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
 
+from care.policy import Relaying
 from realtime.lifecycle import cancellable
+from realtime.media_workers import MediaWorkerProcesses
 from realtime.secrets import Secrets, load_secrets
 from realtime.settings import Settings
 from storage.embedded import EmbeddedMongo, running_uri
@@ -53,9 +57,20 @@ async def mongodb_beside_a_server(settings: Settings) -> AsyncIterator[str]:
         yield uri
 
 
+@dataclass(frozen=True, slots=True)
+class Servers:
+    """Where they are."""
+
+    mongo_uri: str
+    redis_url: str | None
+    """The fan-out's, where there are several workers."""
+    media_sockets: Path | None
+    """The folder of the media workers' sockets, where calls may be relayed."""
+
+
 @asynccontextmanager
-async def servers(settings: Settings) -> AsyncIterator[tuple[str, str | None]]:
-    """Give the database's URI and, where there are several workers, the fan-out's URL."""
+async def servers(settings: Settings) -> AsyncIterator[Servers]:
+    """Run what is our own, for as long as we run."""
     async with AsyncExitStack() as stack:
         mongo_uri = await stack.enter_async_context(mongodb(settings))
         redis_url = settings.redis.url
@@ -64,7 +79,12 @@ async def servers(settings: Settings) -> AsyncIterator[tuple[str, str | None]]:
             await valkey.start()
             stack.push_async_callback(valkey.stop)
             redis_url = valkey.url
-        yield mongo_uri, redis_url
+        media_sockets = settings.server.media_sockets
+        if media_sockets is None and settings.calls.relay is not Relaying.NEVER:
+            media = MediaWorkerProcesses(settings.calls.media, settings.log)
+            media_sockets = media.start()
+            stack.push_async_callback(media.stop)
+        yield Servers(mongo_uri, redis_url, media_sockets)
 
 
 def check_address(host: str, port: int) -> None:

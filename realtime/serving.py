@@ -12,8 +12,10 @@ from realtime.settings import Settings
 async def serve_alone(settings: Settings, on_ready: Callable[[str], None]) -> None:
     """Serve until cancelled, or until background work died."""
     secrets = read_secrets(settings)
-    async with servers(settings) as (mongo_uri, redis_url):
-        runtime = app.Runtime(settings, secrets, mongo_uri, redis_url)
+    async with servers(settings) as found:
+        runtime = app.Runtime(
+            settings, secrets, found.mongo_uri, found.redis_url, found.media_sockets
+        )
         try:
             await app.run(runtime, on_ready)
         except OSError as error:

@@ -41,6 +41,7 @@ class ServerSettings(Section):
     port: Annotated[int, Field(ge=0, le=65535)] = 8080
     workers: PositiveInt = 1
     reuse_port: bool = False
+    media_sockets: Path | None = None
 
     @property
     def loopback(self) -> bool:

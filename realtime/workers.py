@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 import structlog
 
-from realtime.servers import read_secrets, servers
+from realtime.servers import Servers, read_secrets, servers
 from realtime.settings import NOT_SETTINGS, PREFIX, Settings
 from storage.embedded_process import spawn, stop
 
@@ -27,18 +27,18 @@ logger = structlog.get_logger(__name__)
 async def serve_together(settings: Settings) -> int:
     """Own the servers and keep the workers; give the exit code."""
     read_secrets(settings)  # made once here, before the workers look for them
-    async with servers(settings) as (mongo_uri, redis_url):
-        if redis_url is None:
+    async with servers(settings) as found:
+        if found.redis_url is None:
             raise RuntimeError("several workers were started without a fan-out")
-        return await Workers(settings, mongo_uri, redis_url).run()
+        return await Workers(settings, found).run()
 
 
 class Workers:
     """Supervise the worker processes of one server."""
 
-    def __init__(self, settings: Settings, mongo_uri: str, redis_url: str) -> None:
+    def __init__(self, settings: Settings, found: Servers) -> None:
         self._count = settings.server.workers
-        self._environment = worker_environment(settings, mongo_uri, redis_url, os.environ)
+        self._environment = worker_environment(settings, found, os.environ)
         self._told = asyncio.Event()
         self._running: dict[int, asyncio.subprocess.Process] = {}
         self._exit_code = 0
@@ -95,13 +95,14 @@ class Workers:
 
 
 def worker_environment(
-    settings: Settings, mongo_uri: str, redis_url: str, environ: Mapping[str, str]
+    settings: Settings, found: Servers, environ: Mapping[str, str]
 ) -> dict[str, str]:
     """Put all the settings into a worker's environment: neither flags nor file are read again."""
     worker = settings.model_dump(mode="json")
-    worker["server"] |= {"workers": 1, "reuse_port": True}
-    worker["mongodb"]["uri"] = mongo_uri
-    worker["redis"]["url"] = redis_url
+    sockets = found.media_sockets and str(found.media_sockets)
+    worker["server"] |= {"workers": 1, "reuse_port": True, "media_sockets": sockets}
+    worker["mongodb"]["uri"] = found.mongo_uri
+    worker["redis"]["url"] = found.redis_url
     kept = {
         name: value
         for name, value in environ.items()

@@ -70,9 +70,9 @@ class CallService:
         ice: IceServers,
         clock: Clock,
         policy: CallPolicy,
-        changed: Callable[[Call], None],
+        changed: Callable[[Call, Call], None],
     ) -> None:
-        """`changed` is told at once, in this process, of every change but a sign of life."""
+        """`changed` is told of each change at once, in this process: what was, and what is."""
         self._store = store
         self._consultations = consultations
         self._rooms = rooms
@@ -117,7 +117,7 @@ class CallService:
             side = call.party(caller.user).changed(connection=connection, device_id=device_id)
             return sides.accept(call, side, self._clock.now(), self._policy)
 
-        call = await self._change(call_id, step, CallAction.ACCEPT)
+        call = await self.change(call_id, step, CallAction.ACCEPT)
         return self._with_ice(call, caller.user)
 
     async def decline(self, caller: Caller, call_id: str) -> Answer:
@@ -136,7 +136,7 @@ class CallService:
             rules.permit(call, action, caller.user)
             return rules.move(call, action, self._clock.now(), self._policy, by=caller.user)
 
-        call = await self._change(call_id, step, action)
+        call = await self.change(call_id, step, action)
         return {"call": call.to_wire(caller.user)}
 
     async def resume(
@@ -150,7 +150,7 @@ class CallService:
                 call, caller.user, connection, device_id, now, self._policy, fresh=fresh
             )
 
-        return self._with_ice(await self._change(call_id, step), caller.user)
+        return self._with_ice(await self.change(call_id, step), caller.user)
 
     async def set_media(
         self, caller: Caller, connection: str, call_id: str, mic: Device, camera: Device
@@ -162,20 +162,18 @@ class CallService:
             party = call.party(caller.user).changed(mic=mic, camera=camera)
             return call.with_party(party).changed(version=call.version + 1)
 
-        call = await self._change(call_id, step, tell=False)
+        call = await self.change(call_id, step, tell=False)
         data = {"call": call.id, "user": caller.user, "mic": mic.value, "camera": camera.value}
         self._channel.push(call.users, "call:media", data, skip=connection)
 
-    async def hear(self, caller: Caller, connection: str, call_id: str, *, connected: bool) -> None:
+    async def hear(self, caller: Caller, connection: str, call_id: str, link: str) -> None:
         """Note that a side is there; its first word of flowing media may connect the call."""
 
         def step(call: Call) -> Call:
             sides.speaks_for(call, caller.user, connection)
-            return sides.hear(
-                call, caller.user, self._clock.now(), self._policy, connected=connected
-            )
+            return sides.hear(call, caller.user, self._clock.now(), self._policy, link)
 
-        await self._change(call_id, step, tell=False)
+        await self.change(call_id, step, tell=False)
 
     async def find(self, call_id: str, user: str) -> Call:
         """Give a call to one of its own. Raises Forbidden to all others."""
@@ -201,7 +199,7 @@ class CallService:
             return sides.lose(call, user, self._clock.now())
 
         if call := await self._store.live_of(user):
-            await self._change(call.id, step)
+            await self.change(call.id, step)
 
     async def look_at(self, call: Call) -> None:
         """Do what the clock asks: end it, count it as a talk, or look again later."""
@@ -218,7 +216,7 @@ class CallService:
         await self._store_change(call, rules.move(call, action, now, self._policy), action)
         await self.settle()
 
-    async def _change(
+    async def change(
         self,
         call_id: str,
         step: Callable[[Call], Call],
@@ -242,7 +240,8 @@ class CallService:
         outgoing = caused_by(after, action) if action else None
         stored = await self._store.replace(before, after, outgoing)
         if stored:
-            if tell or after.state is not before.state:
+            self._changed(before, after)
+            if tell or _differ(before, after):
                 self._tell(before, after)
             if outgoing:
                 self._carry(outgoing)
@@ -255,7 +254,6 @@ class CallService:
         task.add_done_callback(self._carried.discard)
 
     def _tell(self, before: Call, after: Call) -> None:
-        self._changed(before)
         if after.state is not before.state:
             logger.info(
                 "call_moved", call=after.id, old=before.state.value, new=after.state.value,
@@ -272,6 +270,11 @@ class CallService:
     def _with_ice(self, call: Call, user: str) -> Answer:
         servers = self._ice.give(call.id, user, self._clock.now())
         return {"call": call.to_wire(user), "ice_servers": servers}
+
+
+def _differ(before: Call, after: Call) -> bool:
+    """Tell whether every side must learn of the change, whatever caused it."""
+    return after.state is not before.state or after.generation != before.generation
 
 
 def _incoming(call: Call, user: str) -> Mapping[str, Any]:

@@ -12,6 +12,8 @@ SDP_MAX = 32_768
 """Two media with every codec Chromium knows take about 8,000."""
 CANDIDATE_MAX = 1024
 SECTIONS_MAX = 4
+RELAYED_SECTIONS_MAX = 8
+"""Those of four sides."""
 
 _LINE = re.compile(r"[a-z]=[^\x00-\x1f\x7f]*")
 _CANDIDATE = re.compile(
@@ -21,7 +23,7 @@ _CANDIDATE = re.compile(
 _NEEDED = ("a=ice-ufrag:", "a=ice-pwd:", "a=fingerprint:", "a=setup:")
 
 
-def check_sdp(sdp: str, media: Media) -> None:
+def check_sdp(sdp: str, media: Media, *, relayed: bool = False) -> None:
     """Refuse what isn't a description of this call's media. Raises BadRequest, TooLarge."""
     if len(sdp.encode()) > SDP_MAX:
         raise TooLarge
@@ -30,7 +32,8 @@ def check_sdp(sdp: str, media: Media) -> None:
         raise BadRequest.field("sdp", "不是有效的 SDP")
     sections = [line[2:].split(" ", 1)[0] for line in lines if line.startswith("m=")]
     allowed = {"audio", "video"} if media is Media.VIDEO else {"audio"}
-    if not sections or len(sections) > SECTIONS_MAX or not allowed.issuperset(sections):
+    most = RELAYED_SECTIONS_MAX if relayed else SECTIONS_MAX
+    if not sections or len(sections) > most or not allowed.issuperset(sections):
         raise BadRequest.field("sdp", "媒体类型与通话不符")
     if not all(any(line.startswith(part) for line in lines) for part in _NEEDED):
         raise BadRequest.field("sdp", "缺少 ICE 或 DTLS 参数")

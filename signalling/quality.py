@@ -7,6 +7,9 @@ from typing import Any, Protocol
 from care.calls import Report
 from care.ports import Clock
 
+RELAY = "relay:"
+"""Before a user, in the key of what the server measured of his media."""
+
 
 class QualityStore(Protocol):
     """Sums reports up, one row a side of a call; `of` gives each side's sums by its user."""
@@ -24,9 +27,20 @@ class QualityService:
     async def report(self, user: str, call: str, report: Report) -> None:
         await self._store.add(call, user, report, self._clock.now())
 
+    async def report_relay(self, call: str, user: str, report: Report) -> None:
+        """Add what the server measured of what it gets from a side."""
+        await self._store.add(call, RELAY + user, report, self._clock.now())
+
     async def of(self, call: str) -> dict[str, Any]:
-        """Tell for each side: how many reports, the last one, the averages and the worst."""
-        return {user: _summed_up(row) for user, row in (await self._store.of(call)).items()}
+        """Tell for each side: how many reports, the last one, the averages and the worst.
+
+        Where the media went through the server, what it measured stands in the side's `relay`.
+        """
+        rows = {user: _summed_up(row) for user, row in (await self._store.of(call)).items()}
+        sides = {user: row for user, row in rows.items() if not user.startswith(RELAY)}
+        for user, row in sides.items():
+            row["relay"] = rows.get(RELAY + user)
+        return sides
 
 
 def _summed_up(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -40,43 +40,67 @@ class CallStore(Protocol):
     async def replace(self, before: Call, after: Call, outgoing: None) -> bool: ...
 
 
+class Relay(Protocol):
+    """Speaks with the sides whose media go through the server."""
+
+    async def offer(self, call: Call, user: str, at: str, sdp: str) -> tuple[Call, str]: ...
+
+    async def answer(self, call: Call, user: str, sdp: str) -> None: ...
+
+    async def candidate(self, call: Call, user: str, candidate: Mapping[str, Any]) -> None: ...
+
+
 class SignalService:
-    def __init__(self, store: CallStore, channel: Channel) -> None:
+    def __init__(self, store: CallStore, channel: Channel, relay: Relay) -> None:
         self._store = store
         self._channel = channel
+        self._relay = relay
         # both by call and connection
         self._early: dict[tuple[str, str], deque[Mapping[str, Any]]] = {}
         self._ways: dict[tuple[str, str], Way] = {}
 
-    async def offer(self, user: str, at: str, call_id: str, to: str | None, sdp: str) -> None:
-        await self._describe("call:offer", sides.offer, user, at, call_id, to, sdp)
+    async def offer(self, user: str, at: str, call_id: str, to: str | None, sdp: str) -> str | None:
+        """Pass an offer on; the relay's answer is given at once."""
+        call = await self._find(call_id, user, at)
+        check_sdp(sdp, call.media, relayed=call.relayed)
+        if not call.relayed:
+            await self._describe("call:offer", sides.offer, call, user, at, to, sdp)
+            return None
+        call, answer = await self._relay.offer(call, user, at, sdp)
+        for candidate in self._early.pop((call_id, at), ()):
+            await self._relay.candidate(call, user, candidate["candidate"])
+        return answer
 
     async def answer(self, user: str, at: str, call_id: str, to: str | None, sdp: str) -> None:
-        await self._describe("call:answer", sides.answer, user, at, call_id, to, sdp)
+        call = await self._find(call_id, user, at)
+        check_sdp(sdp, call.media, relayed=call.relayed)
+        if call.relayed:
+            await self._relay.answer(call, user, sdp)
+        else:
+            await self._describe("call:answer", sides.answer, call, user, at, to, sdp)
 
     async def _describe(
         self,
         event: str,
         step: Callable[[Call, str], Call],
+        call: Call,
         user: str,
         at: str,
-        call_id: str,
         to: str | None,
         sdp: str,
     ) -> None:
         """Pass a description on, then the candidates that came before it."""
         for _ in range(ATTEMPTS):
-            call = await self._find(call_id, user, at)
-            check_sdp(sdp, call.media)
             after = step(call, user)
             if await self._store.replace(call, after, None):
                 break
+            call = await self._find(call.id, user, at)
         else:
             raise Unavailable
         peer = _peer(after, user, to)
-        self._pass(peer, event, {"call": call_id, "from": user, "sdp": sdp})
-        self._remember((call_id, at), peer)
-        for candidate in self._early.pop((call_id, at), ()):
+        self._pass(peer, event, {"call": call.id, "from": user, "sdp": sdp})
+        self._remember((call.id, at), peer)
+        for candidate in self._early.pop((call.id, at), ()):
             self._pass(peer, "call:candidate", candidate)
 
     async def candidate(
@@ -93,6 +117,8 @@ class SignalService:
         peer = _peer(call, user, to)
         if not call.party(user).described:
             self._keep(key, data)
+        elif call.relayed:
+            await self._relay.candidate(call, user, candidate)
         else:
             self._remember(key, peer)
             self._pass(peer, "call:candidate", data)

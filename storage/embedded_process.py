@@ -96,7 +96,10 @@ def keep_previous(log: Path) -> None:
 
 
 async def spawn(
-    *command: str, log: Path | None = None, environment: Mapping[str, str] | None = None
+    *command: str,
+    log: Path | None = None,
+    environment: Mapping[str, str] | None = None,
+    stdin: int = asyncio.subprocess.DEVNULL,
 ) -> asyncio.subprocess.Process:
     """Start a process in a session of its own, its output in `log` or where ours goes.
 
@@ -112,7 +115,7 @@ async def spawn(
     try:
         return await asyncio.create_subprocess_exec(
             *command,
-            stdin=asyncio.subprocess.DEVNULL,
+            stdin=stdin,
             stdout=output,
             stderr=output,
             env=environment,

@@ -50,7 +50,13 @@ class CallCommands:
                 None,
                 "Come back after a reload or a lost socket (V5); answers `call`, `ice_servers`",
             ),
-            Command("call:offer", p.Describe, self.offer, None, "Pass an offer on (V3)"),
+            Command(
+                "call:offer",
+                p.Describe,
+                self.offer,
+                None,
+                "Pass an offer on (V3); in `relay` mode answers the server's `sdp`",
+            ),
             Command("call:answer", p.Describe, self.answer, None, "Pass an answer on (V3)"),
             Command("call:candidate", p.Trickle, self.candidate, None, "Pass a candidate on (V3)"),
             Command(
@@ -93,8 +99,8 @@ class CallCommands:
         )
 
     async def offer(self, at: Connection, asked: p.Describe) -> Mapping[str, Any]:
-        await self._signals.offer(at.user, at.id, asked.call, asked.to, asked.sdp)
-        return {}
+        answer = await self._signals.offer(at.user, at.id, asked.call, asked.to, asked.sdp)
+        return {"sdp": answer} if answer else {}
 
     async def answer(self, at: Connection, asked: p.Describe) -> Mapping[str, Any]:
         await self._signals.answer(at.user, at.id, asked.call, asked.to, asked.sdp)
@@ -111,7 +117,6 @@ class CallCommands:
         return {}
 
     async def stats(self, at: Connection, asked: p.ReportStats) -> Mapping[str, Any]:
-        connected = asked.stats.connection == "connected"
-        await self._calls.hear(at.caller, at.id, asked.call, connected=connected)
+        await self._calls.hear(at.caller, at.id, asked.call, asked.stats.connection)
         await self._quality.report(at.user, asked.call, Report(**asked.stats.model_dump()))
         return {}

@@ -13,7 +13,7 @@ from aiortc.rtcrtpparameters import (
     RTCRtpCodecParameters,
     RTCRtpParameters,
 )
-from aiortc.sdp import SessionDescription, candidate_from_sdp
+from aiortc.sdp import DIRECTIONS, SessionDescription, candidate_from_sdp
 
 from care.errors import BadRequest
 from care.policy import MediaPolicy
@@ -36,7 +36,10 @@ def read(sdp: str, kind: str) -> SessionDescription:
     description.type = kind
     sections = description.media
     if not 0 < len(sections) <= SECTIONS_MAX or any(
-        one.kind not in {"audio", "video"} or one.ice is None or one.dtls is None
+        one.kind not in {"audio", "video"}
+        or one.direction not in DIRECTIONS
+        or one.ice is None
+        or one.dtls is None
         for one in sections
     ):
         raise BadRequest.field("sdp", "媒体类型与通话不符")

@@ -93,13 +93,12 @@ class Side:
     async def answer(self, offer: SessionDescription, sdp: str) -> str:
         """Take an offer; give the answer. Raises BadRequest; Conflict while our own is out."""
         async with self._lock:
-            if self._connection.signalingState != "stable":
+            if self._connection.signalingState == "have-local-offer":
                 raise Conflict("服务器的邀请还没有应答")
             if not self._ice:
                 self._ice = descriptions.ice_of(offer)
                 self._prepare([section.kind for section in offer.media])
             await self._apply(sdp, "offer")
-            await self._connection.setLocalDescription(await self._connection.createAnswer())
             return self._written()
 
     async def take_answer(self, sdp: str) -> None:
@@ -172,10 +171,12 @@ class Side:
         return self.slots[-1]
 
     async def _apply(self, sdp: str, kind: str) -> None:
-        """Hand a description to aiortc, which judges it as a whole. Raises BadRequest."""
+        """Hand a description to aiortc, and answer an offer. Raises BadRequest where it refuses."""
         said = RTCSessionDescription(descriptions.without_names(sdp), kind)
         try:
             await self._connection.setRemoteDescription(said)
+            if kind == "offer":
+                await self._connection.setLocalDescription(await self._connection.createAnswer())
         except Exception as error:  # what it raises depends on what is wrong with the text
             logger.info("description_refused", user=self.user, reason=type(error).__name__)
             raise BadRequest.field("sdp", "无法使用的 SDP") from None

@@ -114,9 +114,9 @@ def test_an_ended_call_has_no_clock() -> None:
 
 
 def test_a_side_that_reports_moves_the_deadline_and_one_that_does_not_holds_it() -> None:
-    heard = hear(call(CallState.CONNECTED), "doc", START + later(20), POLICY, connected=True)
+    heard = hear(call(CallState.CONNECTED), "doc", START + later(20), POLICY, "connected")
     assert deadline(heard, POLICY) == START + later(30)
-    both = hear(heard, "pat", START + later(20), POLICY, connected=True)
+    both = hear(heard, "pat", START + later(20), POLICY, "connected")
     assert deadline(both, POLICY) == START + later(50)
 
 
@@ -124,14 +124,14 @@ def test_connecting_gives_up_though_both_sides_are_there() -> None:
     trying = call(CallState.CONNECTING)
     for seconds in (20, 40, 55):
         for user in ("doc", "pat"):
-            trying = hear(trying, user, START + later(seconds), POLICY, connected=False)
+            trying = hear(trying, user, START + later(seconds), POLICY, "new")
     assert deadline(trying, POLICY) == START + later(60)
 
 
 def test_it_is_connected_once_both_sides_say_so() -> None:
-    one = hear(call(CallState.CONNECTING), "doc", START, POLICY, connected=True)
+    one = hear(call(CallState.CONNECTING), "doc", START, POLICY, "connected")
     assert one.state is CallState.CONNECTING
-    both = hear(one, "pat", START + later(1), POLICY, connected=True)
+    both = hear(one, "pat", START + later(1), POLICY, "connected")
     assert (both.state, both.connected_at) == (CallState.CONNECTED, START + later(1))
     assert both.check_at == START + later(4)
 

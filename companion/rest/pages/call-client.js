@@ -38,9 +38,9 @@ export class CallClient extends EventTarget {
     this.#policy = relayOnly ? "relay" : "all";
     socket
       .on("call:updated", ({ call }) => call.id === this.call?.id && this.#take(call))
-      .on("call:offer", (said) => this.#inTurn(said, () => this.#described("offer", said.sdp)))
-      .on("call:answer", (said) => this.#inTurn(said, () => this.#described("answer", said.sdp)))
-      .on("call:candidate", (said) => this.#inTurn(said, () => this.#candidate(said.candidate)))
+      .on("call:offer", (said) => this.#signalled(said, () => this.#described("offer", said.sdp)))
+      .on("call:answer", (said) => this.#signalled(said, () => this.#described("answer", said.sdp)))
+      .on("call:candidate", (said) => this.#signalled(said, () => this.#candidate(said.candidate)))
       .on("call:media", (said) => this.#isOurs(said) && this.#tell("peer", said))
       .on("state", (state) => state === "connected" && this.#back());
     media.addEventListener("change", () => this.#mediaChanged());
@@ -83,6 +83,10 @@ export class CallClient extends EventTarget {
   // Whether another device of this user is the one in the call.
   get elsewhere() {
     return this.call?.state !== "ringing" && this.#live && !this.#mine(this.call);
+  }
+
+  get #relayed() {
+    return this.call.mode === "relay";
   }
 
   get #live() {
@@ -156,17 +160,25 @@ export class CallClient extends EventTarget {
   }
 
   async #offer(pc) {
-    // who is polite lets the other one begin, so that the first offers don't meet
-    if (this.call.polite && !pc.remoteDescription) return;
+    // who is polite lets the other one begin, so that the first offers don't meet; the relay waits
+    if (this.call.polite && !this.#relayed && !pc.remoteDescription) return;
     try {
       this.#makingOffer = true;
       await pc.setLocalDescription();
-      if (pc === this.#pc) await this.#emit("call:offer", { sdp: pc.localDescription.sdp });
+      if (pc !== this.#pc) return;
+      const { sdp } = await this.#emit("call:offer", { sdp: pc.localDescription.sdp });
+      // in its turn: an offer of the relay's may be behind it
+      if (sdp) this.#inTurn({ call: this.call.id }, () => pc === this.#pc && this.#described("answer", sdp));
     } catch (error) {
       this.#restartLater(error);
     } finally {
       this.#makingOffer = false;
     }
+  }
+
+  // What is said on the way that the call no longer goes is for nobody.
+  #signalled(said, work) {
+    if (this.#isOurs(said) && this.#relayed === (said.from === "relay")) this.#inTurn(said, work);
   }
 
   // What the other side says is done one after another, as it was said.
@@ -177,7 +189,7 @@ export class CallClient extends EventTarget {
 
   async #described(type, sdp) {
     const pc = this.#pc;
-    if (!pc) return;
+    if (!pc || (type === "answer" && pc.signalingState !== "have-local-offer")) return;
     const collision = type === "offer" && (this.#makingOffer || pc.signalingState !== "stable");
     this.#ignoring = collision && !this.call.polite;
     if (this.#ignoring) return;
@@ -219,6 +231,8 @@ export class CallClient extends EventTarget {
   #restartIce() {
     const pc = this.#pc;
     if (!pc || pc.connectionState === "connected") return;
+    // the relay begins with a side anew, and leaves the others as they are
+    if (this.#relayed) return this.#connect();
     pc.restartIce();
     // an offer nobody answered keeps the next one from being asked for: it is said anew
     if (pc.signalingState === "have-local-offer") this.#offer(pc);

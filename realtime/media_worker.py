@@ -1,0 +1,34 @@
+"""The entry of a media worker's process: its settings as JSON arguments, its socket as stdin."""
+
+import asyncio
+import signal
+import socket
+import sys
+
+import uvloop
+
+from care.policy import MediaPolicy
+from realtime import logs
+from realtime.settings import LogSettings
+from signalling.media.worker import MediaWorker
+
+
+async def run(policy: MediaPolicy) -> None:
+    """Serve until told to end."""
+    serving = asyncio.current_task()
+    if serving is not None:
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, serving.cancel)
+    await MediaWorker(policy).serve(socket.socket(fileno=sys.stdin.fileno()))
+
+
+def main() -> None:
+    policy, log = sys.argv[1:]
+    logs.configure(LogSettings.model_validate_json(log))
+    try:
+        uvloop.run(run(MediaPolicy.model_validate_json(policy)))
+    except asyncio.CancelledError:
+        return
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,153 @@
+"""Calls whose media go through the server: which worker runs them, and what it says (V3)."""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any, Protocol
+
+import structlog
+
+from care import call_sides as sides
+from care.calls import Call, CallState, Report
+from care.errors import CareError, Conflict, Unavailable
+from care.media import MediaRelay, RecordingState, RelayEvents, SideStats
+from care.ports import Channel
+from signalling.calls import ATTEMPTS
+
+RELAY = "relay"
+"""Who an offer of the server is from."""
+
+logger = structlog.get_logger(__name__)
+
+
+class Changes(Protocol):
+    """Changes a call as it is now, whoever else does at the same moment."""
+
+    async def change(
+        self, call_id: str, step: Callable[[Call], Call], *, tell: bool = True
+    ) -> Call: ...
+
+
+class CallStore(Protocol):
+    async def get(self, call_id: str) -> Call | None: ...
+
+
+class Quality(Protocol):
+    async def report_relay(self, call: str, user: str, report: Report) -> None: ...
+
+
+class RelayService:
+    """Speaks for the media workers. It is their `RelayEvents`."""
+
+    def __init__(
+        self,
+        calls: Changes,
+        store: CallStore,
+        channel: Channel,
+        quality: Quality,
+        join: Callable[[RelayEvents], MediaRelay],
+    ) -> None:
+        """`join` gives the relay, which tells this service what happens there."""
+        self._calls = calls
+        self._store = store
+        self._channel = channel
+        self._quality = quality
+        self._relay = join(self)
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def offer(self, call: Call, user: str, at: str, sdp: str) -> tuple[Call, str]:
+        """Give the call as it is placed now, and the server's answer.
+
+        Raises Unavailable; BadRequest for an SDP of no use; Conflict while the server's own is out.
+        """
+        call = await self._placed(call)
+        worker = call.worker or ""
+        try:
+            answer = await self._relay.join(worker, call.id, user, sdp)
+        except Unavailable:
+            await self._displace(call.id, worker)
+            raise
+
+        def step(now: Call) -> Call:
+            sides.speaks_for(now, user, at)
+            if now.worker != worker:
+                raise Conflict
+            return sides.join(now, user)
+
+        try:
+            return await self._calls.change(call.id, step, tell=False), answer
+        except CareError:
+            # it ended meanwhile, or goes on elsewhere
+            await self._quietly(self._relay.leave(worker, call.id, user))
+            raise
+
+    async def answer(self, call: Call, user: str, sdp: str) -> None:
+        """Take the answer to an offer of ours."""
+        if call.worker is None:
+            raise Conflict
+        await self._relay.take_answer(call.worker, call.id, user, sdp)
+
+    async def candidate(self, call: Call, user: str, candidate: Mapping[str, Any]) -> None:
+        if call.worker is not None:
+            await self._relay.take_candidate(call.worker, call.id, user, candidate)
+
+    def changed(self, call: Call) -> None:
+        """End the media of a call that ended."""
+        if call.worker and call.state is CallState.ENDED:
+            self._begin(self._relay.close(call.worker, call.id))
+
+    def offered(self, call: str, user: str, sdp: str) -> None:
+        self._begin(self._pass_offer(call, user, sdp))
+
+    def measured(self, call: str, stats: SideStats) -> None:
+        report = Report(connection="connected", **stats.model_dump(exclude={"user"}))
+        self._begin(self._quality.report_relay(call, stats.user, report))
+
+    def lost(self, call: str, worker: str) -> None:
+        self._begin(self._displace(call, worker, known=True))
+
+    def recording(self, call: str, recording: str, state: RecordingState, problem: str) -> None:
+        logger.info(
+            "recording_moved", call=call, recording=recording, state=state.value, problem=problem
+        )
+
+    async def close(self) -> None:
+        await asyncio.gather(*self._tasks)
+        await self._relay.stop()
+
+    async def _placed(self, call: Call) -> Call:
+        """Find a worker for a call that has none."""
+        for _ in range(ATTEMPTS):
+            if call.worker is not None:
+                return call
+            worker = await self._relay.place()
+
+            def step(now: Call, worker: str = worker) -> Call:
+                return sides.place(now, worker) if now.worker is None and now.live else now
+
+            call = await self._calls.change(call.id, step, tell=False)
+        raise Unavailable
+
+    async def _displace(self, call: str, worker: str, *, known: bool = False) -> None:
+        """Have all sides begin anew where the worker is gone."""
+        if known or not self._relay.runs(worker):
+            await self._calls.change(call, lambda now: sides.displace(now, worker))
+
+    async def _pass_offer(self, call_id: str, user: str, sdp: str) -> None:
+        call = await self._store.get(call_id)
+        if call is not None and call.live:
+            data = {"call": call_id, "from": RELAY, "sdp": sdp}
+            self._channel.push([user], "call:offer", data, only=call.party(user).connection)
+
+    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(self._quietly(work))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _quietly(self, work: Coroutine[Any, Any, None]) -> None:
+        """Nobody waits for it: what fails here, the sides' next word or the clock mends."""
+        try:
+            await work
+        except CareError as error:
+            logger.info("relay_not_told", reason=error.code)
+        except Exception:
+            logger.exception("relay_not_told")

@@ -8,17 +8,17 @@ It reads the journal from the disk several times and keeps only what waits for l
 import logging
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from care.recordings import Footage, Track
+from care.recordings import Footage, GapReason, Track
 from signalling.media.recording import journal
 from signalling.media.recording.film import Film, poster
 from signalling.media.recording.frames import Assembler, Frame
 from signalling.media.recording.gaps import Gaps
 from signalling.media.recording.journal import About, Dropped, End, Packet, Source
-from signalling.media.recording.paths import FILM, FOOTAGE, JOURNAL, POSTER
+from signalling.media.recording.paths import FILM, FOOTAGE, POSTER
 from signalling.media.recording.timing import SourceTiming, learn
 
 
@@ -35,11 +35,13 @@ class Shot:
 class Reel:
     """Read a journal's frames; what is known of it as a whole is known from the first reading."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, parts: Sequence[Path]) -> None:
+        self._parts = parts
         self.about: About | None = None
         self.drops: list[tuple[int, int | None]] = []
-        """From when to when nothing was written, in milliseconds."""
+        """From when to when the disk was too slow, in milliseconds."""
+        self.breaks: list[tuple[int, int]] = []
+        """From when to when nobody wrote."""
         self.told = False
         """It was told to end."""
         self.end_ms = 0
@@ -47,15 +49,22 @@ class Reel:
         self._timings = learn(self._entries())
 
     def _entries(self) -> Iterator[journal.Entry]:
-        for entry in journal.read(self._path):
+        for entry in journal.read(self._parts):
             match entry:
                 case About():
-                    self.about = entry
+                    self._open(entry)
                 case Source():
                     self.tracks.add(_track(entry))
                 case Packet() | Dropped() | End():
                     self._pass(entry)
             yield entry
+
+    def _open(self, part: About) -> None:
+        if self.about is None:
+            self.about = part
+        elif not self.told:
+            since = part.started_at - self.about.started_at
+            self.breaks.append((self.end_ms, round(since.total_seconds() * 1000)))
 
     def _pass(self, entry: Packet | Dropped | End) -> None:
         at_ms = max(round(entry.arrival * 1000), 0)
@@ -70,7 +79,7 @@ class Reel:
         """Give the frames, each track's in order."""
         strips: dict[int, Strip] = {}
         running: dict[tuple[str, str], Strip] = {}
-        for entry in journal.read(self._path):
+        for entry in journal.read(self._parts):
             match entry:
                 case Source():
                     strips[entry.number] = Strip(entry, self._timings[entry.number])
@@ -111,33 +120,27 @@ def _track(source: Source) -> Track:
 
 def finish(folder: Path, recording: str) -> Footage | None:
     """Finish a recording; None while it is written or when there is none. Raises OSError."""
-    path = folder / f"{recording}{JOURNAL}"
-    held = journal.lock(path)
-    if held is None:
-        return None
-    try:
-        return _finish(folder, path)
-    finally:
-        os.close(held)
-
-
-def _finish(folder: Path, path: Path) -> Footage | None:
-    reel = Reel(path)
-    if reel.about is None:
-        path.unlink()
-        return None
-    stem = folder / reel.about.recording
-    footage = _develop(reel, reel.about, stem)
-    _replace(stem.with_suffix(FOOTAGE), footage.model_dump_json().encode())
-    path.unlink()
-    return footage
+    parts = journal.parts(folder, recording)
+    with journal.held(parts) as free:
+        if not free or not parts:
+            return None
+        reel = Reel(parts)
+        footage = _develop(reel, reel.about, folder / recording) if reel.about else None
+        if footage is not None:
+            content = footage.model_dump_json().encode()
+            _replace((folder / recording).with_suffix(FOOTAGE), content)
+        for path in parts:
+            path.unlink()
+        return footage
 
 
 def _develop(reel: Reel, about: About, stem: Path) -> Footage:
     firsts = _first_frames(reel)
     gaps = Gaps()
     for begins_ms, ends_ms in reel.drops:
-        gaps.dropped(begins_ms, ends_ms)
+        gaps.missing(GapReason.OVERLOAD, begins_ms, ends_ms)
+    for begins_ms, until_ms in reel.breaks:
+        gaps.missing(GapReason.INTERRUPTED, begins_ms, until_ms)
     film = stem.with_suffix(FILM)
     mime, duration_ms = _write_film(film, reel, firsts, gaps)
     gaps.ended(reel.end_ms, told=reel.told)

@@ -34,8 +34,9 @@ class Gaps:
             self._add(track, reason, last, at_ms)
         self._last[side] = track, visit, at_ms
 
-    def dropped(self, begins_ms: int, ends_ms: int | None) -> None:
-        self._found.append(Gap(reason=GapReason.OVERLOAD, begins_ms=begins_ms, ends_ms=ends_ms))
+    def missing(self, reason: GapReason, begins_ms: int, ends_ms: int | None) -> None:
+        """Note what every side misses."""
+        self._found.append(Gap(reason=reason, begins_ms=begins_ms, ends_ms=ends_ms))
 
     def ended(self, end_ms: int, *, told: bool) -> None:
         """Note who stopped sending before the end, and an end that nobody asked for."""
@@ -43,7 +44,7 @@ class Gaps:
             if end_ms - last >= ABSENT_MS:
                 self._add(track, GapReason.ABSENT, last, end_ms)
         if not told:
-            self._found.append(Gap(reason=GapReason.INTERRUPTED, begins_ms=end_ms))
+            self.missing(GapReason.INTERRUPTED, end_ms, None)
 
     def listed(self) -> tuple[Gap, ...]:
         """Give the gaps by their begin; of too many, the first."""

@@ -1,15 +1,18 @@
 """A recording's journal: what passed, appended as it came; made into a film when it is finished.
 
-A killed writer leaves a journal that is whole up to its last entry. Its writer holds a lock on it
-(flock), so a journal that can be locked is one to be finished.
+A killed writer leaves a part that is whole up to its last entry, and another writer goes on with
+the next part. A writer holds a lock on its part (flock): what can be locked, nobody writes.
 """
 
 import fcntl
+import itertools
 import os
+import secrets
 import struct
 import zlib
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO
@@ -31,6 +34,8 @@ ABOUT, SOURCE, PACKET, REPORT, DROPPED, END = range(1, 7)
 
 
 class About(Record):
+    """What a part begins with."""
+
     recording: str
     call: str
     started_at: datetime
@@ -129,8 +134,34 @@ _READERS: Mapping[int, Callable[[bytes], Entry]] = {
 }
 
 
-def read(path: Path) -> Iterator[Entry]:
-    """Give the entries up to the end, or to where a crash tore the last one."""
+def read(parts: Sequence[Path]) -> Iterator[Entry]:
+    """Give the entries of all parts as if one writer had written them, each part up to its tear."""
+    first: datetime | None = None
+    for number, path in enumerate(parts):
+        offset = 0.0
+        for entry in _read(path):
+            if isinstance(entry, About):
+                first = first or entry.started_at
+                offset = (entry.started_at - first).total_seconds()
+            yield _shifted(entry, number << 16, offset) if number else entry
+
+
+def _shifted(entry: Entry, base: int, offset: float) -> Entry:
+    """Count a later part's streams and visits on, and its time from the first part's begin."""
+    match entry:
+        case About():
+            return entry
+        case Source():
+            return entry.changed(number=base + entry.number, visit=base + entry.visit)
+        case Packet():
+            return replace(entry, source=base + entry.source, arrival=offset + entry.arrival)
+        case Report():
+            return replace(entry, source=base + entry.source)
+        case Dropped() | End():
+            return replace(entry, arrival=offset + entry.arrival)
+
+
+def _read(path: Path) -> Iterator[Entry]:
     with path.open("rb") as file:
         if file.read(len(MAGIC)) != MAGIC:
             return
@@ -143,20 +174,35 @@ def read(path: Path) -> Iterator[Entry]:
             yield _READERS[kind](body)
 
 
+def parts(folder: Path, recording: str) -> list[Path]:
+    """List a recording's parts in their order."""
+    found = folder.glob(f"{recording}.*{JOURNAL}")
+    return sorted(found, key=lambda path: int(path.name.split(".")[1]))
+
+
 def create(folder: Path, entry: About) -> BinaryIO:
-    """Begin a journal, locked from the moment its name says so. Raises OSError."""
+    """Begin the next part, locked from the moment its name says so. Raises OSError."""
     folder.mkdir(parents=True, exist_ok=True)
-    part = folder / f".{entry.recording}.part"
-    file = part.open("xb", buffering=0)
+    nameless = folder / f".{entry.recording}.{secrets.token_hex(4)}"
+    file = nameless.open("xb", buffering=0)
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         append(file, MAGIC + about(entry))
-        part.rename(folder / f"{entry.recording}{JOURNAL}")
+        _name(nameless, entry.recording)
     except OSError:
         file.close()
-        part.unlink(missing_ok=True)
         raise
+    finally:
+        nameless.unlink()
     return file
+
+
+def _name(nameless: Path, recording: str) -> None:
+    """Give a part the next number, which never is another one's."""
+    for number in itertools.count(1):
+        with suppress(FileExistsError):
+            nameless.with_name(f"{recording}.{number}{JOURNAL}").hardlink_to(nameless)
+            return
 
 
 def append(file: BinaryIO, data: bytes) -> None:
@@ -166,19 +212,18 @@ def append(file: BinaryIO, data: bytes) -> None:
         left = left[file.write(left) :]
 
 
-def lock(path: Path) -> int | None:
-    """Give a descriptor that holds the journal; None while another has it, or when it is gone."""
+@contextmanager
+def held(paths: Sequence[Path]) -> Iterator[bool]:
+    """Keep every part from others inside the block; or say that some are written or held."""
+    with ExitStack() as locks:
+        yield all(_lock(path, locks) for path in paths)
+
+
+def _lock(path: Path, locks: ExitStack) -> bool:
     try:
-        descriptor = os.open(path, os.O_RDONLY)
-    except FileNotFoundError:
-        return None
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        # another one may have finished it since it was opened
-        gone = os.fstat(descriptor).st_nlink == 0
-    except BlockingIOError:
-        gone = True
-    if gone:
-        os.close(descriptor)
-        return None
-    return descriptor
+        file = locks.enter_context(path.open("rb"))
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (FileNotFoundError, BlockingIOError):
+        return False
+    # another one may have finished it since it was opened
+    return os.fstat(file.fileno()).st_nlink > 0

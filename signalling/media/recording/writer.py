@@ -35,6 +35,9 @@ SOURCES_MAX = 64
 
 CODECS = {"audio": {"opus"}, "video": {"VP8", "H264"}}
 
+FULL = "录制存储空间不足，录制已停止"
+UNWRITABLE = "录制文件无法写入，录制已停止"
+
 logger = structlog.get_logger(__name__)
 
 
@@ -162,4 +165,4 @@ class Recorder:
 
 def _problem(error: OSError) -> str:
     full = error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-    return "录制存储空间不足，录制已停止" if full else "录制文件无法写入，录制已停止"
+    return FULL if full else UNWRITABLE

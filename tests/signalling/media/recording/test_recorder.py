@@ -6,10 +6,11 @@ import random
 import resource
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import av
 import pytest
 from PIL import Image
 
@@ -35,10 +36,10 @@ SYNC_SECONDS = 0.08
 class Filming:
     """A recording whose packets are all passed at once, with the times at which they came."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, started_at: datetime = STARTED) -> None:
         self.folder = folder
         self.failures: list[str] = []
-        self.recorder = Recorder(folder, "rec", "call", STARTED, self.failures.append)
+        self.recorder = Recorder(folder, "rec", "call", started_at, self.failures.append)
         self._began = asyncio.get_running_loop().time()
 
     def take(self, arriving: list[tuple[float, Sent]]) -> None:
@@ -129,6 +130,19 @@ async def test_clocks_that_run_unevenly_stay_in_step(tmp_path: Path) -> None:
     assert apart(seen, "a", least=58) < SYNC_SECONDS
 
 
+async def test_sound_flows_evenly_from_report_to_report(tmp_path: Path) -> None:
+    sound, _ = side("a", skew=0.01)
+
+    await film(tmp_path, sound)
+
+    with av.open(str(tmp_path / "rec.film")) as container:
+        at = [float(p.pts * p.time_base) for p in container.demux() if p.pts and p.time_base]
+    steps = [later - earlier for earlier, later in itertools.pairwise(at)]
+    # what is written is in whole milliseconds
+    assert max(steps) < 0.0225
+    assert min(steps) > 0.0175
+
+
 async def test_without_reports_sound_and_pictures_go_by_their_fastest_packets(
     tmp_path: Path,
 ) -> None:
@@ -159,7 +173,10 @@ async def test_one_who_comes_back_with_another_device_goes_on_in_the_same_tracks
     tmp_path: Path,
 ) -> None:
     filming = Filming(tmp_path)
-    first = arriving([*side("here", seconds=6.0), *side("guest", seconds=4.0)])
+    leaving = side("guest", seconds=4.0)
+    # what came behind it was still waited with when the guest went
+    leaving[0].missing = frozenset({165})
+    first = arriving([*side("here", seconds=6.0), *leaving])
     # another device: other streams, and a wall clock of its own that is near the first one's
     again = side("guest", ssrc=77, begins=7.0, seconds=5.0, ahead=1.2)
     filming.take(first)
@@ -175,6 +192,7 @@ async def test_one_who_comes_back_with_another_device_goes_on_in_the_same_tracks
     away = [g for g in footage.gaps if (g.user, g.kind) == ("guest", "audio")]
     assert [g.reason for g in away] == [GapReason.ABSENT]
     assert [(g.begins_ms, g.ends_ms) for g in away] == near((4000, 7000))
+    assert all(gap.reason is GapReason.ABSENT for gap in footage.gaps)
 
 
 @pytest.mark.rule("V8")
@@ -287,16 +305,16 @@ async def test_a_torn_journal_is_finished_up_to_the_tear(tmp_path: Path) -> None
     filming = Filming(whole)
     filming.take(arriving(side("a")))
     assert await filming.recorder.close()
-    written = (whole / "rec.journal").read_bytes()
+    written = (whole / "rec.1.journal").read_bytes()
     chance = random.Random(5)  # noqa: S311  # the same tears each time
-    lengths = sorted(chance.randrange(200, len(written)) for _ in range(20))
-
+    # the first entries describe the streams
+    ends = [len(written)] * 20 + [700] * 40
     durations = []
-    for number, length in enumerate(lengths):
+    for number, length in enumerate(sorted(chance.randrange(200, end) for end in ends)):
         folder = tmp_path / str(number)
         folder.mkdir()
         rest = chance.choice([b"", bytes(4096), chance.randbytes(4096)])
-        (folder / "rec.journal").write_bytes(written[:length] + rest)
+        (folder / "rec.1.journal").write_bytes(written[:length] + rest)
         footage = finish(folder, "rec")
         assert footage is not None
         assert footage.gaps[-1].reason is GapReason.INTERRUPTED
@@ -304,3 +322,26 @@ async def test_a_torn_journal_is_finished_up_to_the_tear(tmp_path: Path) -> None
 
     assert durations == sorted(durations)
     assert durations[-1] > durations[0]
+
+
+@pytest.mark.rule("V8")
+async def test_another_worker_goes_on_with_the_same_film(tmp_path: Path) -> None:
+    died = Filming(tmp_path)
+    died.take(arriving([*side("a", seconds=4.0), *side("b", seconds=4.0)]))
+    assert await died.recorder.close()
+    first = tmp_path / "rec.1.journal"
+    # as a crash leaves it: without its last entry
+    first.write_bytes(first.read_bytes()[:-10])
+
+    later = STARTED + timedelta(seconds=7)
+    second = Filming(tmp_path, later)
+    second.take(arriving([*side("a", ssrc=7, seconds=4.0), *side("b", ssrc=9, seconds=4.0)]))
+    footage = await second.developed()
+
+    duration, seen = second.watch()
+    assert duration == pytest.approx(11, abs=0.5)
+    for user in ("a", "b"):
+        assert of(seen, user, "audio").marks == pytest.approx([0, 1, 2, 3, 7, 8, 9, 10], abs=0.2)
+        assert apart(seen, user) < SYNC_SECONDS
+    (broken,) = [g for g in footage.gaps if g.reason is GapReason.INTERRUPTED]
+    assert (broken.begins_ms, broken.ends_ms) == near((4000, 7000))[0]

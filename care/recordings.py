@@ -85,8 +85,6 @@ class Recording(Record):
     call: str
     consultation: str
     room: str
-    participants: tuple[str, ...]
-    """Those of the call when it began."""
     state: RecordingState
     problem: str = ""
     """Why it was interrupted, for people."""
@@ -126,7 +124,6 @@ def begun(call: Call, now: datetime) -> Recording:
         call=call.id,
         consultation=call.consultation,
         room=call.room,
-        participants=call.users,
         state=_RUNNING,
         started_at=now,
     )

@@ -94,7 +94,6 @@ async def test_a_finished_recording_is_stored_with_its_digest(host: Host) -> Non
 
     kept = await host.get(recording.id)
     assert kept.state is RecordingState.STORED
-    assert kept.participants == ("doctor", "patient")
     (outgoing,) = host.carried
     assert outgoing == f"recording:{recording.id}:000003"
     film = await host.film(kept)

@@ -17,6 +17,8 @@ class RecordingState(StrEnum):
     INTERRUPTED = "interrupted"
     """The call goes on, the recording doesn't: a full disk, a lost worker."""
     FINISHED = "finished"
+    STORED = "stored"
+    """Its film is in the database, and its digest in the room's chain."""
 
 
 class SideStats(Record):

@@ -73,6 +73,7 @@ from realtime.rooms.requests import RequestService
 from realtime.secrets import Secrets
 from realtime.settings import Settings
 from realtime.stores import Stores
+from signalling.recordings import Keeper
 from storage.database import Database
 
 VERSION = importlib.metadata.version("wenzhen")
@@ -124,6 +125,7 @@ class Hub:
         self.core = Core(
             self.stores, self.clock, policy, self.connections, self.bus, files, files,
             self.payments, self.companion.outside, registry,
+            self.companion.consent_versions["recording"],
             runtime.secrets.optional.get("turn_secret"), runtime.media_sockets,
         )  # fmt: skip
         self.requests = RequestService(
@@ -149,6 +151,9 @@ class Hub:
             self.stores.calls, self.stores.call_tickets, self.core.calling.quality,
             self.stores.accounts, self.companion.sessions, self.clock, policy.calls,
         )  # fmt: skip
+        self.keeper = Keeper(
+            settings.recordings, self.stores.recordings, self.core.carrier.carry_out, self.clock
+        )
         self._join_prescriptions()
         self._join_feedback()
         self._join_gateway(metrics)
@@ -280,6 +285,7 @@ class Hub:
                 self.guard.run(),
                 self.metrics.watch_loop(),
                 self.companion.run(),
+                self.keeper.run(),
             ]
         )
 

@@ -13,7 +13,7 @@ from care.rooms import Draft
 from realtime.calling import Calling
 from realtime.gateway.bus import Bus, Fanout, LocalBus
 from realtime.gateway.connections import Connection, Connections
-from realtime.health import LogMetrics
+from realtime.health import CallMetrics, LogMetrics
 from realtime.relay import MessageRelay
 from realtime.rooms.carrier import Carrier
 from realtime.rooms.consultations import ConsultationService
@@ -68,6 +68,7 @@ class Core:
         payments: PaymentService,
         outside: Outside,
         registry: CollectorRegistry,
+        consent_version: str,
         turn_secret: str | None,
         media_sockets: Path | None,
     ) -> None:
@@ -124,8 +125,9 @@ class Core:
             stores.presence, stores.doctors, kept, stores.groups, fanout, clock, policy.presence
         )
         self.calling = Calling(
-            stores, self.carrier, fanout, clock, policy.calls, turn_secret, media_sockets
-        )
+            stores, self.carrier, fanout, clock, policy.calls, consent_version, turn_secret,
+            media_sockets, CallMetrics(registry).observe,
+        )  # fmt: skip
         kinds = [
             Timed(kept, self.consultations.run_out),
             self.calling.timed,

@@ -85,6 +85,11 @@ class Settings(Policy):
         """Give the hospital's rules alone, as the use cases take them."""
         return Policy(**{name: getattr(self, name) for name in Policy.model_fields})
 
+    @property
+    def recordings(self) -> Path:
+        """Give the folder in which this host's media workers leave their journals."""
+        return self.data.absolute() / "recordings"
+
     @field_validator("timezone")
     @classmethod
     def _known_zone(cls, name: str) -> str:

@@ -35,6 +35,7 @@ from storage.prescriptions import Prescriptions
 from storage.presence import Presence
 from storage.read_marks import ReadMarks
 from storage.reconciliations import Reconciliations
+from storage.recordings import Recordings
 from storage.reviews import Reviews
 from storage.room_access import RoomAccess
 from storage.schedules import Schedules
@@ -94,6 +95,7 @@ class Stores:
         self.signing_keys = SigningKeyStore(database, self.vault)
         self.call_quality = CallQuality(database)
         self.call_tickets = CallTickets(database)
+        self.recordings = Recordings(database, self.outbox, clock)
         self.payments = Payments(database, self.outbox)
         self.reconciliations = Reconciliations(database)
         self.messages = Messages(database)

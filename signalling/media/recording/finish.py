@@ -118,19 +118,26 @@ def _track(source: Source) -> Track:
     return Track(user=source.user, kind=source.kind, codec=source.codec)
 
 
+class Unreadable(Exception):
+    """A journal has no beginning."""
+
+
 def finish(folder: Path, recording: str) -> Footage | None:
-    """Finish a recording; None while it is written or when there is none. Raises OSError."""
+    """Finish a recording; None while it is written or when there is none.
+
+    Its journal stays until the film is kept for good. Raises OSError, Unreadable.
+    """
     parts = journal.parts(folder, recording)
     with journal.held(parts) as free:
         if not free or not parts:
             return None
         reel = Reel(parts)
-        footage = _develop(reel, reel.about, folder / recording) if reel.about else None
-        if footage is not None:
-            content = footage.model_dump_json().encode()
-            _replace((folder / recording).with_suffix(FOOTAGE), content)
-        for path in parts:
-            path.unlink()
+        if reel.about is None:
+            raise Unreadable(recording)
+        stem = folder / recording
+        names = tuple(part.name for part in parts)
+        footage = _develop(reel, reel.about, stem).changed(parts=names)
+        _replace(stem.with_suffix(FOOTAGE), footage.model_dump_json().encode())
         return footage
 
 
@@ -209,6 +216,8 @@ def _sync(path: Path) -> None:
 
 
 def main() -> None:
+    # calls come first
+    os.nice(10)
     logging.getLogger("libav").setLevel(logging.CRITICAL)
     folder, recording = sys.argv[1:]
     finish(Path(folder), recording)

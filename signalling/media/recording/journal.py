@@ -5,13 +5,12 @@ the next part. A writer holds a lock on its part (flock): what can be locked, no
 """
 
 import fcntl
-import itertools
 import os
 import secrets
 import struct
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -175,9 +174,8 @@ def _read(path: Path) -> Iterator[Entry]:
 
 
 def parts(folder: Path, recording: str) -> list[Path]:
-    """List a recording's parts in their order."""
-    found = folder.glob(f"{recording}.*{JOURNAL}")
-    return sorted(found, key=lambda path: int(path.name.split(".")[1]))
+    """List a recording's parts in their order: each is named by the time it began."""
+    return sorted(folder.glob(f"{recording}.*{JOURNAL}"))
 
 
 def create(folder: Path, entry: About) -> BinaryIO:
@@ -188,21 +186,15 @@ def create(folder: Path, entry: About) -> BinaryIO:
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         append(file, MAGIC + about(entry))
-        _name(nameless, entry.recording)
+        milliseconds = int(entry.started_at.timestamp() * 1000)
+        # unlike a rename, this never takes the place of another one
+        (folder / f"{entry.recording}.{milliseconds:014d}{JOURNAL}").hardlink_to(nameless)
     except OSError:
         file.close()
         raise
     finally:
         nameless.unlink()
     return file
-
-
-def _name(nameless: Path, recording: str) -> None:
-    """Give a part the next number, which never is another one's."""
-    for number in itertools.count(1):
-        with suppress(FileExistsError):
-            nameless.with_name(f"{recording}.{number}{JOURNAL}").hardlink_to(nameless)
-            return
 
 
 def append(file: BinaryIO, data: bytes) -> None:
@@ -225,5 +217,5 @@ def _lock(path: Path, locks: ExitStack) -> bool:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except (FileNotFoundError, BlockingIOError):
         return False
-    # another one may have finished it since it was opened
+    # it may have been removed since it was opened: its film is stored
     return os.fstat(file.fileno()).st_nlink > 0

@@ -147,6 +147,9 @@ class Tally:
         return self._last - self._first + 1 - self.received if self._newest is not None else 0
 
     def forward(self, source: Inbound, packet: RtpPacket, codec: str) -> None:  # noqa: ARG002  # a Subscriber's
+        self.count(packet)
+
+    def count(self, packet: RtpPacket) -> None:
         number = packet.sequence_number
         if self._newest is None:
             self._newest, self._first, self._last = number, number, number

@@ -81,14 +81,15 @@ class Ours(Relay):
 @asynccontextmanager
 async def our_worker() -> AsyncIterator[Relay]:
     policy = MediaPolicy()
-    processes = MediaWorkerProcesses(policy, LogSettings(level="warning"))
-    workers = MediaWorkers(socket_paths(processes.start(), policy.workers), _NoEvents())
-    try:
-        worker = await workers.place()
-        yield Ours(workers, worker, child_running("realtime.media_worker"))
-    finally:
-        await workers.stop()
-        await processes.stop()
+    with tempfile.TemporaryDirectory(prefix="wenzhen-bench-") as recordings:
+        processes = MediaWorkerProcesses(policy, LogSettings(level="warning"), Path(recordings))
+        workers = MediaWorkers(socket_paths(processes.start(), policy.workers), _NoEvents())
+        try:
+            worker = await workers.place()
+            yield Ours(workers, worker, child_running("realtime.media_worker"))
+        finally:
+            await workers.stop()
+            await processes.stop()
 
 
 class AiortcRelay(Relay):

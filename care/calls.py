@@ -183,7 +183,13 @@ class Call(Record):
     """Whose offers wait for an answer."""
     generation: int = 1
     """Grows when a side comes back without its media, so that both begin anew."""
+    recording_asked_by: str | None = None
+    consents: tuple[str, ...] = ()
+    """Who agrees to being recorded (V8)."""
+    recording_id: str | None = None
+    """The recording that every side agreed to, whether it runs yet or not."""
     recording: bool = False
+    """It runs: media are being written."""
     started_at: datetime
     rung_at: datetime | None = None
     """When somebody was rung last, where that was after its begin."""
@@ -274,6 +280,8 @@ class Call(Record):
             "polite": self.relayed or viewer != self.starter.user,
             "generation": self.generation,
             "recording": self.recording,
+            "recording_asked_by": self.recording_asked_by,
+            "consents": list(self.consents),
             "started_at": wire_time(self.started_at),
             "connected_at": self.connected_at and wire_time(self.connected_at),
             "ended_at": self.ended_at and wire_time(self.ended_at),
@@ -348,7 +356,9 @@ def move(
         call = _lapsed(call, now, policy)
     changes: dict[str, Any] = {"state": state, "version": call.version + 1}
     if state is CallState.ENDED:
-        after = call.changed(**changes, ended_at=now, end_reason=reason, ended_by=by, offers=())
+        after = call.changed(
+            **changes, ended_at=now, end_reason=reason, ended_by=by, offers=(), recording=False
+        )
         return after.changed(counted=after.counted or _lasted(after, policy), check_at=None)
     if action is CallAction.ACCEPT:
         changes["accepted_at"] = call.accepted_at or now

@@ -5,6 +5,7 @@ it sends its own audio and video and receives those of all others.
 """
 
 from collections.abc import Mapping
+from datetime import datetime
 from enum import StrEnum
 from typing import Any, Protocol
 
@@ -69,8 +70,11 @@ class MediaRelay(Protocol):
         """Take a side out, also one that is not there."""
         ...
 
-    async def record(self, worker: str, call: str, recording: str) -> None:
-        """Record every side from now on, under this id, until `stop_recording` or the end."""
+    async def record(self, worker: str, call: str, recording: str, now: datetime) -> None:
+        """Record every side from now on, under this id, until `stop_recording` or the end.
+
+        Raises Conflict while nobody is in the call's room.
+        """
         ...
 
     async def stop_recording(self, worker: str, call: str) -> None: ...

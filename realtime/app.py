@@ -127,6 +127,7 @@ class Hub:
         self.core = Core(
             self.stores, self.clock, policy, self.connections, self.bus, files, files,
             self.payments, self.companion.outside, registry,
+            self.companion.consent_versions["recording"],
             runtime.secrets.optional.get("turn_secret"), runtime.media_sockets,
         )  # fmt: skip
         self.requests = RequestService(

@@ -37,18 +37,19 @@ class Calling:
         channel: Channel,
         clock: Clock,
         policy: CallPolicy,
+        consent_version: str,
         turn_secret: str | None,
         media_sockets: Path | None,
     ) -> None:
         """Without `media_sockets`, the folder of the media workers' sockets, nothing is relayed."""
         self.calls = CallService(
             stores.calls, stores.consultations, stores.groups, carrier, channel,
-            IceServers(policy, turn_secret), clock, policy, self._changed,
+            IceServers(policy, turn_secret), clock, policy, consent_version, self._changed,
         )  # fmt: skip
         self.quality = QualityService(stores.call_quality, clock)
         sockets = socket_paths(media_sockets, policy.media.workers) if media_sockets else []
         self.relaying = RelayService(
-            self.calls, stores.calls, channel, self.quality, partial(MediaWorkers, sockets)
+            self.calls, stores.calls, channel, self.quality, clock, partial(MediaWorkers, sockets)
         )
         self.signals = SignalService(stores.calls, channel, self.relaying)
         self.commands = CallCommands(self.calls, self.signals, self.quality)

@@ -68,6 +68,7 @@ class Core:
         payments: PaymentService,
         outside: Outside,
         registry: CollectorRegistry,
+        consent_version: str,
         turn_secret: str | None,
         media_sockets: Path | None,
     ) -> None:
@@ -124,8 +125,9 @@ class Core:
             stores.presence, stores.doctors, kept, stores.groups, fanout, clock, policy.presence
         )
         self.calling = Calling(
-            stores, self.carrier, fanout, clock, policy.calls, turn_secret, media_sockets
-        )
+            stores, self.carrier, fanout, clock, policy.calls, consent_version, turn_secret,
+            media_sockets,
+        )  # fmt: skip
         kinds = [
             Timed(kept, self.consultations.run_out),
             self.calling.timed,

@@ -4,6 +4,7 @@ import asyncio
 import signal
 import socket
 import sys
+from pathlib import Path
 
 import uvloop
 
@@ -13,19 +14,19 @@ from realtime.settings import LogSettings
 from signalling.media.worker import MediaWorker
 
 
-async def run(policy: MediaPolicy) -> None:
+async def run(policy: MediaPolicy, recordings: Path) -> None:
     """Serve until told to end."""
     serving = asyncio.current_task()
     if serving is not None:
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, serving.cancel)
-    await MediaWorker(policy).serve(socket.socket(fileno=sys.stdin.fileno()))
+    await MediaWorker(policy, recordings).serve(socket.socket(fileno=sys.stdin.fileno()))
 
 
 def main() -> None:
-    policy, log = sys.argv[1:]
+    policy, log, recordings = sys.argv[1:]
     logs.configure(LogSettings.model_validate_json(log))
     try:
-        uvloop.run(run(MediaPolicy.model_validate_json(policy)))
+        uvloop.run(run(MediaPolicy.model_validate_json(policy), Path(recordings)))
     except asyncio.CancelledError:
         return
 

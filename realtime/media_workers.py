@@ -30,8 +30,8 @@ logger = structlog.get_logger(__name__)
 class MediaWorkerProcesses:
     """Own the workers' sockets and processes."""
 
-    def __init__(self, policy: MediaPolicy, log: LogSettings) -> None:
-        self._policy, self._log = policy, log
+    def __init__(self, policy: MediaPolicy, log: LogSettings, recordings: Path) -> None:
+        self._policy, self._log, self._recordings = policy, log, recordings
         self._folder: Path | None = None
         self._listeners: list[socket.socket] = []
         self._keepers: list[asyncio.Task[None]] = []
@@ -77,7 +77,7 @@ class MediaWorkerProcesses:
     async def _launch(self, listener: socket.socket) -> asyncio.subprocess.Process:
         settings = [one.model_dump_json() for one in (self._policy, self._log)]
         return await spawn(
-            sys.executable, "-m", "realtime.media_worker", *settings,
+            sys.executable, "-m", "realtime.media_worker", *settings, str(self._recordings),
             # the hub's environment may hold secrets
             environment={"PATH": os.defpath, "PYTHONDONTWRITEBYTECODE": "1"},
             stdin=listener.fileno(),

@@ -32,6 +32,13 @@ def read_secrets(settings: Settings) -> Secrets:
     )
 
 
+def recordings_folder(settings: Settings) -> Path:
+    """Give the folder where calls are recorded, before they are stored."""
+    folder = settings.data / "recordings"
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return folder.resolve()
+
+
 @asynccontextmanager
 async def mongodb(settings: Settings) -> AsyncIterator[str]:
     """Give the URI of a database that fits."""
@@ -81,7 +88,9 @@ async def servers(settings: Settings) -> AsyncIterator[Servers]:
             redis_url = valkey.url
         media_sockets = settings.server.media_sockets
         if media_sockets is None and settings.calls.relay is not Relaying.NEVER:
-            media = MediaWorkerProcesses(settings.calls.media, settings.log)
+            media = MediaWorkerProcesses(
+                settings.calls.media, settings.log, recordings_folder(settings)
+            )
             media_sockets = media.start()
             stack.push_async_callback(media.stop)
         yield Servers(mongo_uri, redis_url, media_sockets)

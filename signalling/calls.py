@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 import structlog
 
+from care import call_recording
 from care import call_sides as sides
 from care import calls as rules
 from care.accounts import Caller
@@ -78,9 +79,13 @@ class CallService:
         ice: IceServers,
         clock: Clock,
         policy: CallPolicy,
+        consent_version: str,
         changed: Callable[[Call, Call], None],
     ) -> None:
-        """`changed` is told of each change at once, in this process: what was, and what is."""
+        """`changed` is told of each change at once, in this process: what was, and what is.
+
+        `consent_version` is that of the text by which sides agree to a recording.
+        """
         self._store = store
         self._consultations = consultations
         self._groups = groups
@@ -89,6 +94,7 @@ class CallService:
         self._ice = ice
         self._clock = clock
         self._policy = policy
+        self._consent_version = consent_version
         self._changed = changed
         self._carried: set[asyncio.Task[None]] = set()
 
@@ -97,9 +103,19 @@ class CallService:
         await asyncio.gather(*self._carried)
 
     async def start(
-        self, caller: Caller, connection: str, device_id: str, room: str, media: Media
+        self,
+        caller: Caller,
+        connection: str,
+        device_id: str,
+        room: str,
+        media: Media,
+        *,
+        record: bool = False,
     ) -> Answer:
-        """Ring the patient on every device. Raises Forbidden, Conflict."""
+        """Ring the patient on every device. Raises Forbidden, Conflict.
+
+        `record`: the doctor asks for a recording with it.
+        """
         now = self._clock.now()
         doctor = Party(
             user=caller.user, role=caller.role.value, name=caller.name,
@@ -114,6 +130,11 @@ class CallService:
         else:
             raise Forbidden
         outgoing = rung(call)
+        if record:
+            call = call_recording.consent(call, caller.user, self._policy, agrees=True)
+            outgoing = outgoing.changed(
+                effects=[*outgoing.effects, *self._consented(call, caller, agrees=True).effects]
+            )
         await self._store.create(call, outgoing)
         self._ring(call)
         self._carry(outgoing)
@@ -186,6 +207,31 @@ class CallService:
         data = {"call": call.id, "user": caller.user, "mic": mic.value, "camera": camera.value}
         self._channel.push(call.users, "call:media", data, skip=connection)
 
+    async def consent(
+        self, caller: Caller, connection: str, call_id: str, *, agrees: bool
+    ) -> Answer:
+        """Let a side agree to a recording, or take that back (V8)."""
+        was_recorded = False
+
+        def step(call: Call) -> Call:
+            nonlocal was_recorded
+            sides.speaks_for(call, caller.user, connection)
+            was_recorded = call.recording_id is not None
+            return call_recording.consent(call, caller.user, self._policy, agrees=agrees)
+
+        def causes(call: Call) -> Outgoing:
+            return self._consented(call, caller, agrees=agrees, was_recorded=was_recorded)
+
+        call = await self.change(call_id, step, causes)
+        return {"call": call.to_wire(caller.user)}
+
+    def _consented(
+        self, call: Call, caller: Caller, *, agrees: bool, was_recorded: bool = False
+    ) -> Outgoing:
+        return call_recording.consented(
+            call, caller.user, self._consent_version, agrees=agrees, was_recorded=was_recorded
+        )
+
     async def hear(self, caller: Caller, connection: str, call_id: str, link: str) -> None:
         """Note that a side is there; its first word of flowing media may connect the call."""
 
@@ -229,7 +275,7 @@ class CallService:
             if check_at := rules.next_check(call, self._policy):
                 await self._store.postpone(call, check_at)
             return
-        after = rules.move(call, action, now, self._policy)
+        after = call_recording.settled(rules.move(call, action, now, self._policy), now)
         await self._store_change(call, after, _caused_by(action))
         await self.settle()
 
@@ -250,6 +296,8 @@ class CallService:
             if before is None:
                 raise Forbidden
             after = step(before)
+            if after is not before:
+                after = call_recording.settled(after, self._clock.now())
             if after is before or await self._store_change(before, after, causes, tell=tell):
                 return after
         raise Unavailable

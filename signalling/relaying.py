@@ -6,11 +6,13 @@ from typing import Any, Protocol
 
 import structlog
 
+from care import call_recording
 from care import call_sides as sides
 from care.calls import Call, Report
+from care.effects import Outgoing
 from care.errors import CareError, Conflict, Unavailable
 from care.media import MediaRelay, RecordingState, RelayEvents, SideStats
-from care.ports import Channel
+from care.ports import Channel, Clock
 from signalling.calls import ATTEMPTS
 
 RELAY = "relay"
@@ -23,7 +25,12 @@ class Changes(Protocol):
     """Changes a call as it is now, whoever else does at the same moment."""
 
     async def change(
-        self, call_id: str, step: Callable[[Call], Call], *, tell: bool = True
+        self,
+        call_id: str,
+        step: Callable[[Call], Call],
+        causes: Callable[[Call], Outgoing | None] = ...,
+        *,
+        tell: bool = True,
     ) -> Call: ...
 
 
@@ -44,6 +51,7 @@ class RelayService:
         store: CallStore,
         channel: Channel,
         quality: Quality,
+        clock: Clock,
         join: Callable[[RelayEvents], MediaRelay],
     ) -> None:
         """`join` gives the relay, which tells this service what happens there."""
@@ -51,6 +59,7 @@ class RelayService:
         self._store = store
         self._channel = channel
         self._quality = quality
+        self._clock = clock
         self._relay = join(self)
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -74,11 +83,15 @@ class RelayService:
             return sides.join(now, user)
 
         try:
-            return await self._calls.change(call.id, step, tell=False), answer
+            placed = await self._calls.change(call.id, step, tell=False)
         except CareError:
             # it ended meanwhile, or goes on elsewhere
             await self._quietly(self._relay.leave(worker, call.id, user))
             raise
+        # the worker knows the call from now on; another one may have recorded it before
+        if placed.recording_id:
+            self._record(worker, call.id, placed.recording_id)
+        return placed, answer
 
     async def answer(self, call: Call, user: str, sdp: str) -> None:
         """Take the answer to an offer of ours."""
@@ -98,6 +111,10 @@ class RelayService:
         if not after.live:
             self._begin(self._relay.close(worker, after.id))
             return
+        if before.recording_id and before.recording_id != after.recording_id:
+            self._begin(self._relay.stop_recording(worker, after.id))
+        elif after.recording_id and after.recording_id != before.recording_id:
+            self._record(worker, after.id, after.recording_id)
         inside = {party.user for party in after.inside}
         for party in before.inside:
             if party.user not in inside:
@@ -114,9 +131,7 @@ class RelayService:
         self._begin(self._displace(call, worker, known=True))
 
     def recording(self, call: str, recording: str, state: RecordingState, problem: str) -> None:
-        logger.info(
-            "recording_moved", call=call, recording=recording, state=state.value, problem=problem
-        )
+        self._begin(self._recording_moved(call, recording, state, problem))
 
     async def close(self) -> None:
         await asyncio.gather(*self._tasks)
@@ -139,6 +154,23 @@ class RelayService:
         """Have all sides begin anew where the worker is gone."""
         if known or not self._relay.runs(worker):
             await self._calls.change(call, lambda now: sides.displace(now, worker))
+
+    def _record(self, worker: str, call: str, recording: str) -> None:
+        self._begin(self._relay.record(worker, call, recording, self._clock.now()))
+
+    async def _recording_moved(
+        self, call: str, recording: str, state: RecordingState, problem: str
+    ) -> None:
+        """Show that it runs; where it can't go on, say so in the room: the call does."""
+        logger.info("recording_moved", call=call, recording=recording, state=state.value)
+        if state is RecordingState.RUNNING:
+            await self._calls.change(call, lambda now: call_recording.runs(now, recording))
+        elif state is RecordingState.INTERRUPTED:
+            await self._calls.change(
+                call,
+                lambda now: call_recording.failed(now, recording),
+                lambda now: call_recording.stopped(now, problem),
+            )
 
     async def _pass_offer(self, call_id: str, user: str, sdp: str) -> None:
         call = await self._store.get(call_id)

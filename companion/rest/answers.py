@@ -255,6 +255,9 @@ class CallView(BaseModel):
     polite: bool
     generation: int
     recording: bool
+    recording_asked_by: str | None
+    consents: list[str]
+    """Who agrees to being recorded."""
     started_at: Time
     connected_at: Time | None
     ended_at: Time | None

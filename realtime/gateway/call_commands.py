@@ -5,7 +5,6 @@ from typing import Any
 
 from care.accounts import Role
 from care.calls import Device, Media, Report
-from care.errors import Conflict
 from realtime.gateway import call_payloads as p
 from realtime.gateway.connections import Connection
 from realtime.gateway.table import Command
@@ -67,6 +66,13 @@ class CallCommands:
                 "Show what is muted, off or blocked (V7)",
             ),
             Command(
+                "call:consent",
+                p.Consent,
+                self.consent,
+                None,
+                "Agree to a recording, or take that back (V8); a doctor's asks; answers `call`",
+            ),
+            Command(
                 "call:stats",
                 p.ReportStats,
                 self.stats,
@@ -76,10 +82,10 @@ class CallCommands:
         ]
 
     async def start(self, at: Connection, asked: p.StartCall) -> Mapping[str, Any]:
-        if asked.record:
-            raise Conflict("录音录像功能尚未开通")
         media = Media(asked.media)
-        return await self._calls.start(at.caller, at.id, at.device_id, asked.room, media)
+        return await self._calls.start(
+            at.caller, at.id, at.device_id, asked.room, media, record=asked.record
+        )
 
     async def accept(self, at: Connection, asked: p.OneCall) -> Mapping[str, Any]:
         return await self._calls.accept(at.caller, at.id, at.device_id, asked.call)
@@ -115,6 +121,9 @@ class CallCommands:
         mic, camera = Device(asked.mic), Device(asked.camera)
         await self._calls.set_media(at.caller, at.id, asked.call, mic, camera)
         return {}
+
+    async def consent(self, at: Connection, asked: p.Consent) -> Mapping[str, Any]:
+        return await self._calls.consent(at.caller, at.id, asked.call, agrees=asked.record)
 
     async def stats(self, at: Connection, asked: p.ReportStats) -> Mapping[str, Any]:
         await self._calls.hear(at.caller, at.id, asked.call, asked.stats.connection)

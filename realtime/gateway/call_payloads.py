@@ -55,6 +55,11 @@ class SetMedia(Payload):
     camera: Switch
 
 
+class Consent(Payload):
+    call: Id
+    record: bool
+
+
 class Stats(Payload):
     """What one side measured since its last report; what it can't know is left out."""
 

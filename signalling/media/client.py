@@ -4,13 +4,14 @@ import asyncio
 import contextlib
 import itertools
 from collections.abc import Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import structlog
 
 from care.errors import Unavailable
-from care.media import RelayEvents, SideStats
+from care.media import RecordingState, RelayEvents, SideStats
 from signalling.media import protocol
 
 CONNECT_SECONDS = 8.0
@@ -107,6 +108,9 @@ class Worker:
             self._events.offered(said["call"], said["user"], said["sdp"])
         elif said.get("event") == "measured":
             self._events.measured(said["call"], SideStats(**said["stats"]))
+        elif said.get("event") == "recording":
+            state = RecordingState(said["state"])
+            self._events.recording(said["call"], said["recording"], state, said["problem"])
         elif said.get("event") == "closed":
             self._calls.discard(said["call"])
         elif (answer := self._waiting.get(said["id"])) and not answer.done():
@@ -171,8 +175,8 @@ class MediaWorkers:
         with contextlib.suppress(Unavailable):
             await (await self._find(worker)).ask("close", call)
 
-    async def record(self, worker: str, call: str, recording: str) -> None:
-        await (await self._find(worker)).ask("record", call, recording=recording)
+    async def record(self, worker: str, call: str, recording: str, now: datetime) -> None:
+        await (await self._find(worker)).ask("record", call, recording=recording, now=now)
 
     async def stop_recording(self, worker: str, call: str) -> None:
         with contextlib.suppress(Unavailable):

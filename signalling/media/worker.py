@@ -9,14 +9,18 @@ import contextlib
 import secrets
 import socket
 from collections.abc import Awaitable, Callable, Mapping
+from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import structlog
 
 from care.errors import BadRequest, CareError, Conflict, Internal, Unavailable
+from care.media import RecordingState
 from care.policy import MediaPolicy
 from signalling.media import protocol
 from signalling.media.adapter import check_version
+from signalling.media.recording.recorders import Recorders
 from signalling.media.room import Room
 
 MEASURE_SECONDS = 5.0
@@ -31,11 +35,13 @@ logger = structlog.get_logger(__name__)
 class MediaWorker:
     """Serves the hubs of one host."""
 
-    def __init__(self, policy: MediaPolicy) -> None:
+    def __init__(self, policy: MediaPolicy, recordings: Path) -> None:
+        """`recordings` is the folder where calls are recorded."""
         check_version()
         self.name = secrets.token_hex(8)
         self._policy = policy
         self._rooms: dict[str, Room] = {}
+        self._recorders = Recorders(recordings, self._recorded)
         self._seen: dict[str, float] = {}
         self._hubs: dict[tuple[str, str], asyncio.StreamWriter] = {}
         self._work: set[asyncio.Task[None]] = set()
@@ -44,6 +50,8 @@ class MediaWorker:
             "answer": self._answer,
             "candidate": self._candidate,
             "leave": self._leave,
+            "record": self._record,
+            "stop_recording": self._stop_recording,
             "close": self._close,
         }
 
@@ -54,6 +62,7 @@ class MediaWorker:
             async with server:
                 await self._watch()
         finally:
+            await self._recorders.close()
             for room in self._rooms.values():
                 await room.close()
 
@@ -118,8 +127,18 @@ class MediaWorker:
             if not room.users:
                 await self._close(asked)
 
+    async def _record(self, asked: Asked) -> None:
+        if (room := self._rooms.get(asked["call"])) is None:
+            raise Conflict("尚未加入通话")
+        now = datetime.fromisoformat(asked["now"])
+        await self._recorders.start(room, asked["call"], asked["recording"], now)
+
+    async def _stop_recording(self, asked: Asked) -> None:
+        await self._recorders.stop(asked["call"])
+
     async def _close(self, asked: Asked) -> None:
         call = asked["call"]
+        await self._recorders.stop(call)
         room = self._rooms.pop(call, None)
         self._seen.pop(call, None)
         for hub in {self._hubs.pop(key) for key in [k for k in self._hubs if k[0] == call]}:
@@ -130,6 +149,11 @@ class MediaWorker:
     def _offered(self, call: str, user: str, sdp: str) -> None:
         if hub := self._hubs.get((call, user)):
             _tell(hub, {"event": "offered", "call": call, "user": user, "sdp": sdp})
+
+    def _recorded(self, call: str, recording: str, state: RecordingState, problem: str) -> None:
+        said = {"call": call, "recording": recording, "state": state.value, "problem": problem}
+        for hub in {hub for key, hub in self._hubs.items() if key[0] == call}:
+            _tell(hub, {"event": "recording", **said})
 
     async def _watch(self) -> None:
         """Tell what was measured, and close what was forgotten."""

@@ -13,11 +13,14 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, Page, expect
 
+from signalling.media.recording.finish import finish
 from tests.clients.calling import Pair, Side, flows, press, shows
 from tests.server import ServerProcess
 
 WAIT_SECONDS = 20.0
 MOVED_SECONDS = 10.0
+RECORDED_SECONDS = 3.0
+SCREENSHOT = os.environ.get("RECORDING_SCREENSHOT")
 CODEC = """() => {
   const wanted = "%s";
   const add = RTCPeerConnection.prototype.addTrack;
@@ -212,4 +215,45 @@ async def test_where_no_direct_way_is_found_the_server_relays(
         await shows(patient, "connected", ms=40_000)
         await flows(doctor, patient)
         assert (await the_call(doctor))["mode"] == "relay"
+        await pair.close()
+
+
+@pytest.mark.rule("V8", "V3")
+async def test_a_recording_is_asked_for_shown_and_holds_both_sides(
+    browser: Browser, new_pair: NewPair, tmp_path: Path
+) -> None:
+    async with _serving(tmp_path, "recorded") as server:
+        pair = await new_pair("video", server.url)
+        doctor, patient = await pair.connect(browser)
+        await flows(doctor, patient)
+        assert (await the_call(doctor))["mode"] == "p2p"
+        await press(doctor, "录制通话")
+        question = patient.locator("#recording")
+        await expect(question).to_contain_text("医生请求录制本次通话，是否同意？")
+        await question.get_by_text("录制同意书").click()
+        await expect(question).to_contain_text("录制")
+        if SCREENSHOT:
+            await patient.screenshot(path=SCREENSHOT)
+        await press(patient, "同意")
+        for page in (doctor, patient):
+            await expect(page.locator("#recording")).to_contain_text("正在录制", timeout=15_000)
+        await flows(doctor, patient)
+        begun = asyncio.get_running_loop().time()
+        await flows(doctor, patient)
+        await asyncio.sleep(RECORDED_SECONDS)  # media take their time
+        lasted = asyncio.get_running_loop().time() - begun
+        await press(patient, "停止录制")
+        await expect(doctor.locator("#recording")).not_to_contain_text("正在录制")
+        await flows(doctor, patient)
+
+        call = await the_call(doctor)
+        (journal,) = (server.data / "recordings").glob("*.journal")
+        footage = await asyncio.to_thread(finish, journal.parent, journal.name.partition(".")[0])
+
+        assert footage is not None
+        assert footage.call == call["id"]
+        assert footage.duration_ms / 1000 >= lasted
+        held = {(track.user, track.kind) for track in footage.tracks}
+        users = {party["user"] for party in call["parties"]}
+        assert held == {(user, kind) for user in users for kind in ("audio", "video")}
         await pair.close()

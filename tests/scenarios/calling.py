@@ -146,10 +146,13 @@ class Pair:
 
     async def line(self, call: str) -> Answer:
         """Wait for the call's line in the room; it must be there once."""
-        told = await self.patient.wire.event(
-            "message:new", lambda message: message["body"].get("call") == call
-        )
+        told = await self.patient.wire.event("message:new", lambda message: _is_line(message, call))
         asked = await self.patient.do("room:sync", room=self.row["room"], after_seq=0)
-        lines = [m for m in asked["messages"] if m["body"].get("call") == call]
+        lines = [m for m in asked["messages"] if _is_line(m, call)]
         assert [m["seq"] for m in lines] == [told["seq"]]
         return dict(told["body"])
+
+
+def _is_line(message: Any, call: str) -> bool:
+    body = message["body"]
+    return body.get("call") == call and "duration_s" in body

@@ -164,6 +164,7 @@ class Stage:
             "call:answer": {**call, "to": patient, "sdp": SDP},
             "call:candidate": {**call, "to": doctor, "candidate": candidate},
             "call:media": {**call, "mic": "off", "camera": "blocked"},
+            "call:consent": {**call, "record": False},
             "call:stats": {**call, "stats": measured},
             "call:resume": {**call, "fresh": True},
             "call:hang_up": call,

@@ -78,6 +78,11 @@ export class CallClient extends EventTarget {
     return this.#act("call:hang_up");
   }
 
+  // Agree to a recording, or not; a doctor's agreement asks the others.
+  consent(record) {
+    return this.#act("call:consent", { record });
+  }
+
   get peerConnection() {
     return this.#pc;
   }
@@ -95,8 +100,8 @@ export class CallClient extends EventTarget {
     return Boolean(this.call) && this.call.state !== "ended";
   }
 
-  async #act(command) {
-    const { call } = await this.#socket.emit(command, { call: this.call.id });
+  async #act(command, more = {}) {
+    const { call } = await this.#socket.emit(command, { call: this.call.id, ...more });
     this.#take(call);
   }
 

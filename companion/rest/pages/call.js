@@ -3,6 +3,7 @@
 import { Api } from "./api.js";
 import { CallClient, ownState } from "./call-client.js";
 import { LocalMedia } from "./call-media.js";
+import { RecordingBar } from "./call-recording.js";
 import { Tiles } from "./call-tiles.js";
 import { h } from "./dom.js";
 import { Socket } from "./socket.js";
@@ -48,6 +49,11 @@ class Page {
   #quality = "";
   #tiles = new Tiles($("others"));
   #devices = {};
+  #recording = new RecordingBar(
+    $("recording"),
+    (agrees) => this.#client.consent(agrees).catch((error) => this.#tell(error.message)),
+    () => this.#recordingConsent(),
+  );
 
   async open() {
     // before the ticket is used: elsewhere it is still good
@@ -189,8 +195,14 @@ class Page {
     const picture = call.media === "video" && theirs.camera === "on" && $("remote").srcObject;
     root.dataset.picture = picture ? "yes" : "no";
     $("peer-devices").textContent = call.group ? "" : this.#peerWords(call, theirs);
+    this.#recording.draw(elsewhere ? { ...call, state: "ended" } : call);
     this.#drawState();
     this.#drawControls(call);
+  }
+
+  async #recordingConsent() {
+    const { items } = await this.#api.get("/consents");
+    return items.find(({ kind }) => kind === "recording").text;
   }
 
   #tileWords(call, party) {

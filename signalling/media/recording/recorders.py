@@ -7,7 +7,6 @@ from pathlib import Path
 
 import structlog
 
-from care.errors import Conflict
 from care.media import RecordingState
 from signalling.media.recording.writer import UNWRITABLE, Recorder
 from signalling.media.tap import Tappable
@@ -32,10 +31,11 @@ class Recorders:
         self._folder, self._told = folder, told
         self._running: dict[str, Running] = {}
 
-    def start(self, room: Tappable, call: str, recording: str, now: datetime) -> None:
-        """Record the room's call from now on. Raises Conflict while it is recorded."""
-        if call in self._running:
-            raise Conflict("通话正在录制")
+    async def start(self, room: Tappable, call: str, recording: str, now: datetime) -> None:
+        """Record the room's call from now on, under another id than before."""
+        if (running := self._running.get(call)) and running.recording == recording:
+            return
+        await self.stop(call)
         recorder = Recorder(
             self._folder, recording, call, now, lambda problem: self._failed(call, problem)
         )

@@ -71,10 +71,10 @@ class Relay:
 
 
 @asynccontextmanager
-async def relaying(policy: MediaPolicy) -> AsyncIterator[Relay]:
-    processes, events = MediaWorkerProcesses(policy, LogSettings()), Events()
-    folder = processes.start()
-    relay = Relay(MediaWorkers(socket_paths(folder, policy.workers), events), events)
+async def relaying(policy: MediaPolicy, folder: Path) -> AsyncIterator[Relay]:
+    processes, events = MediaWorkerProcesses(policy, LogSettings(), folder), Events()
+    sockets = socket_paths(processes.start(), policy.workers)
+    relay = Relay(MediaWorkers(sockets, events), events)
     try:
         yield relay
     finally:
@@ -84,8 +84,9 @@ async def relaying(policy: MediaPolicy) -> AsyncIterator[Relay]:
 
 
 @pytest_asyncio.fixture(scope="module")
-async def relay() -> AsyncIterator[Relay]:
-    async with relaying(MediaPolicy(workers=2, calls_max=2)) as relay:
+async def relay(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Relay]:
+    folder = tmp_path_factory.mktemp("recordings")
+    async with relaying(MediaPolicy(workers=2, calls_max=2), folder) as relay:
         yield relay
 
 
@@ -153,8 +154,8 @@ async def test_a_worker_that_hangs_is_given_up(relay: Relay) -> None:
     await relay.hang_up()
 
 
-async def test_workers_take_so_many_calls_and_no_more() -> None:
-    async with relaying(MediaPolicy(workers=2, calls_max=1)) as relay:
+async def test_workers_take_so_many_calls_and_no_more(tmp_path: Path) -> None:
+    async with relaying(MediaPolicy(workers=2, calls_max=1), tmp_path) as relay:
         placed = {await relay.workers.place(), await relay.workers.place()}
         assert len(placed) == 2, "each call goes where there is the least to do"
         with pytest.raises(Unavailable):

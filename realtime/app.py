@@ -154,8 +154,9 @@ class Hub:
             self.stores.accounts, self.companion.sessions, self.clock, policy.calls,
         )  # fmt: skip
         self.keeper = Keeper(
-            settings.recordings, self.stores.recordings, self.core.carrier.carry_out, self.clock
-        )
+            settings.recordings, self.stores.recordings, self.core.calling.recordings,
+            self.core.carrier.carry_out, self.clock,
+        )  # fmt: skip
         self.recordings = RecordingPages(
             self.stores.recordings, self.stores.calls, self.stores.consultations,
             self.stores.accounts, self.stores.audit, self.clock, policy.files,

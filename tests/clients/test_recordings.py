@@ -7,33 +7,10 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser
 
+from tests.clients.playing import play
 from tests.scenarios.calling import Hall, Pair
 from tests.scenarios.recorded import recorded
 from tests.server import ServerProcess
-
-PLAY = """async ([url, at]) => {
-  const video = document.createElement("video");
-  const heard = (name) => new Promise((done, failed) => {
-    video.addEventListener(name, done, { once: true });
-    video.addEventListener("error", () => failed(video.error.message), { once: true });
-  });
-  video.src = url;
-  document.body.append(video);
-  await heard("loadedmetadata");
-  video.currentTime = at;
-  await heard("seeked");
-  const ended = heard("ended");
-  await video.play();
-  await ended;
-  return {
-    duration: video.duration,
-    size: [video.videoWidth, video.videoHeight],
-    ended: video.currentTime,
-    pictures: video.webkitDecodedFrameCount,
-    sound: video.webkitAudioDecodedByteCount,
-  };
-}"""
-"""Plays a film from a second on to its end; gives what was decoded."""
 
 
 @pytest_asyncio.fixture
@@ -54,12 +31,9 @@ async def test_a_browser_plays_a_recording_and_jumps_in_it(
     shown = await recorded(server, pair, call, codec, seconds=8.0)
     path = f"/recordings/{shown['id']}/link"
     _, signed = await hall.rest(pair.row["doctor_token"], "POST", path, {})
-    page = await browser.new_page()
-    await page.goto(f"{server.url}/healthz")
 
-    played = await page.evaluate(PLAY, [signed["url"], 5.0])
+    played = await play(browser, server.url, signed["url"], 5.0)
 
-    await page.close()
     assert played["duration"] == pytest.approx(8.0, abs=0.5)
     assert played["ended"] == pytest.approx(played["duration"], abs=0.1)
     assert played["size"] == [160, 120]

@@ -5,14 +5,14 @@ from datetime import UTC, datetime
 from typing import Any
 
 from care.media import RecordingState
+from care.record import new_id
 from realtime.clock import SystemClock
 from signalling.media.recording.writer import Recorder
 from signalling.recordings import RecordingService
 from storage.calls import Calls
-from storage.database import Database
 from storage.outbox import Outbox
 from storage.recordings import Recordings
-from tests.scenarios.calling import Pair
+from tests.scenarios.calling import Hall, Pair
 from tests.scenarios.records import database_of
 from tests.server import ServerProcess
 from tests.signalling.media.recording.filming import arriving, side
@@ -20,19 +20,21 @@ from tests.signalling.media.recording.filming import arriving, side
 KEPT_SECONDS = 30.0
 
 
-def _service(database: Database) -> tuple[RecordingService, Calls]:
-    clock = SystemClock()
-    outbox = Outbox(database, clock)
-    return RecordingService(Recordings(database, outbox, clock), clock), Calls(database, outbox)
+async def moved(server: ServerProcess, recording: str, call: str, state: RecordingState) -> None:
+    """Tell what the worker would."""
+    async with database_of(server) as database:
+        clock = SystemClock()
+        outbox = Outbox(database, clock)
+        store = Recordings(database, outbox, clock)
+        service = RecordingService(store, Calls(database, outbox), clock)
+        await service.moved(recording, call, state, "")
 
 
 async def running(server: ServerProcess, call: str) -> str:
     """Begin a recording; give its id."""
-    async with database_of(server) as database:
-        service, calls = _service(database)
-        found = await calls.get(call)
-        assert found is not None
-        return (await service.begin(found)).id
+    recording = new_id(datetime.now(UTC))
+    await moved(server, recording, call, RecordingState.RUNNING)
+    return recording
 
 
 async def recorded(
@@ -48,20 +50,15 @@ async def recorded(
     for arrival, sent in arriving(streams):
         sent.pass_to(recorder, began + arrival)
     assert await recorder.close()
-    async with database_of(server) as database:
-        service, _ = _service(database)
-        await service.moved(recording, RecordingState.FINISHED, "")
-    return await stored(pair, recording)
+    await moved(server, recording, call, RecordingState.FINISHED)
+    return await stored(pair.hall, pair.row["doctor_token"], pair.row["consultation"])
 
 
-async def stored(pair: Pair, recording: str) -> Any:
-    """Wait until the server has kept it: a film is made, in its own time."""
+async def stored(hall: Hall, token: str, consultation: str) -> Any:
+    """Wait until the server has kept the newest: a film is made, in its own time."""
     async with asyncio.timeout(KEPT_SECONDS):
         while True:
-            status, shown = await pair.hall.rest(
-                pair.row["doctor_token"], "GET", f"/recordings/{recording}"
-            )
-            assert status == 200, shown
-            if shown["state"] == "stored":
-                return shown
+            _, listed = await hall.rest(token, "GET", f"/recordings?consultation={consultation}")
+            if listed["items"] and listed["items"][0]["state"] == "stored":
+                return listed["items"][0]
             await asyncio.sleep(0.1)  # another process makes it: there is nothing to await

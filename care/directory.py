@@ -109,6 +109,7 @@ class Search(Record):
     department: str | None = None
     title: Title | None = None
     online: bool | None = None
+    recommended: bool | None = None
     order: Order = Order.RELEVANCE
 
 

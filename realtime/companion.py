@@ -72,10 +72,15 @@ class Companion:
             stores.sms_codes, self.sms, stores.vault, clock, policy.accounts, zone,
             fixed_code=DEMO_SMS_CODE if settings.demo else None,
         )  # fmt: skip
+        self.inspector = Inspector(policy.files)
+        self.files = FileService(
+            stores.files, self.inspector, stores.room_access, clock, policy.files,
+            secrets.url_key,
+        )  # fmt: skip
         passwords = Passwords()
         self.accounts = Accounts(
             stores.accounts, stores.login_failures, self.sessions, self.codes, passwords,
-            stores.vault, stores.audit, stores.signing_keys, clock,
+            stores.vault, stores.audit, stores.signing_keys, self.files, clock,
             terms_version=consents.CURRENT["terms"],
         )  # fmt: skip
         self.staff = Staff(self.accounts, stores.doctors, stores.hospitals, stores.departments)
@@ -95,12 +100,6 @@ class Companion:
             stores.doctors, stores.favourites, stores.reviews, stores.departments,
             stores.hospitals, clock, policy.presence,
         )  # fmt: skip
-        self.inspector = Inspector(policy.files)
-        self.files = FileService(
-            stores.files, self.inspector, stores.room_access, clock, policy.files,
-            secrets.url_key,
-        )  # fmt: skip
-
         self.circle = Circle(
             stores.posts, stores.comments, stores.likes, _forbidden_words(policy), stores.audit,
             clock, policy.circle,
@@ -110,7 +109,12 @@ class Companion:
         """List the companion's rows."""
         return [
             *AuthRoutes(
-                self.accounts, self.one_tap, self.sessions, self.codes, self._policy.accounts
+                self.accounts,
+                self.one_tap,
+                self.sessions,
+                self.codes,
+                self.files,
+                self._policy.accounts,
             ).routes(),
             *PeopleRoutes(self.people, self._clock, self._policy.people).routes(),
             *ConsentRoutes(consents.load()).routes(),

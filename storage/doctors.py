@@ -12,18 +12,25 @@ from care.ports import Clock
 from storage.database import Database, Document, Session
 
 HEARTBEAT = "heartbeat"
-STORED_BESIDE = {"_id", "rating", "sources", "rank"}
+STORED_BESIDE = {"_id", "rating", "sources", "rank", "grams"}
+TEXTS = ("name", "speciality", "diseases")
 
 INDEXES = [
     # the usual filters; a title alone is too common among doctors to be worth an index
     IndexModel([("department", ASCENDING), ("title", ASCENDING)]),
     # few of all doctors are online at a time, so this narrows best where it is asked for
     IndexModel([("online_until", DESCENDING)]),
+    # words are looked for by their parts: Chinese has no spaces between them
+    IndexModel([("grams", ASCENDING)]),
+    # a list without words, in each order it is asked for
+    IndexModel([("recommended", DESCENDING), ("consultation_count", DESCENDING), ("_id", 1)]),
+    IndexModel([("rating", DESCENDING), ("consultation_count", DESCENDING), ("_id", 1)]),
+    IndexModel([("consultation_count", DESCENDING), ("_id", 1)]),
 ]
 
 
 class Doctors:
-    """Keeps doctors. Text is looked for by scanning: a hospital has hundreds, not millions."""
+    """Keeps doctors. What is looked for narrows by its pairs of characters, then is compared."""
 
     def __init__(self, database: Database, node: str, clock: Clock) -> None:
         self._doctors = database["doctors"]
@@ -32,6 +39,10 @@ class Doctors:
 
     async def ensure_indexes(self) -> None:
         await self._doctors.create_indexes(INDEXES)
+        # those stored before words were looked for by their parts
+        async for d in self._doctors.find({"grams": None}, dict.fromkeys(TEXTS, 1)):
+            change = {"$set": {"grams": _grams_of(d)}}
+            await self._doctors.update_one({"_id": d["_id"]}, change)
 
     async def add(self, doctor: Doctor) -> None:
         """Store a new doctor; one that is there stays as it is."""
@@ -53,15 +64,16 @@ class Doctors:
         self, search: Search, after: Rank | None, limit: int
     ) -> list[tuple[Rank, Doctor]]:
         """List who is found, best first, beginning behind `after`."""
+        field = _order_field(search)
         steps: list[Document] = [
             {"$match": _matching(search, self._clock.now())},
-            {"$set": {"rank": _score(search)}},
-            {"$match": _behind(after) if after else {}},
-            {"$sort": {"rank": DESCENDING, "consultation_count": DESCENDING, "_id": ASCENDING}},
+            *([{"$set": {"rank": _relevance(search.text)}}] if search.text else []),
+            {"$match": _behind(field, after) if after else {}},
+            {"$sort": {field: DESCENDING, "consultation_count": DESCENDING, "_id": ASCENDING}},
             {"$limit": limit},
         ]
         return [
-            (Rank(score=d["rank"], count=d["consultation_count"], id=d["_id"]), _to_doctor(d))
+            (Rank(score=int(d[field]), count=d["consultation_count"], id=d["_id"]), _to_doctor(d))
             async for d in await self._doctors.aggregate(steps)
         ]
 
@@ -129,45 +141,67 @@ def _matching(search: Search, now: datetime) -> Document:
     if search.online is not None:
         live = {"$gt": now}
         query["online_until"] = live if search.online else {"$not": live}
+    if search.recommended is not None:
+        query["recommended"] = search.recommended
     if search.text:
+        query["grams"] = {"$all": _grams_sought(search.text)}
         # the text is the user's: escaped, it is no pattern any more
         words = {"$regex": re.escape(search.text), "$options": "i"}
-        query["$or"] = [{field: words} for field in ("name", "speciality", "diseases")]
+        query["$or"] = [{field: words} for field in TEXTS]
     return query
 
 
-def _score(search: Search) -> Any:
-    """Give the number a search is ordered by, as an expression over a doctor."""
+def _order_field(search: Search) -> str:
+    """Name the field a search is ordered by; `rank` is made while searching."""
     if search.order is Order.RATING:
-        return "$rating"
+        return "rating"
     if search.order is Order.COUNT:
-        return "$consultation_count"
-    recommended = {"$cond": ["$recommended", 1, 0]}
-    if not search.text:
-        return recommended
-    text = {"$literal": search.text}
+        return "consultation_count"
+    return "rank" if search.text else "recommended"
+
+
+def _relevance(sought: str | None) -> Any:
+    """Give how well a doctor answers to the words, as an expression over him."""
+    text = {"$literal": sought}
     named = {"$gte": [{"$indexOfCP": ["$name", text]}, 0]}
     by_name = {"$cond": [{"$eq": ["$name", text]}, 4, {"$cond": [named, 2, 0]}]}
-    return {"$add": [by_name, recommended]}
+    return {"$add": [by_name, {"$cond": ["$recommended", 1, 0]}]}
 
 
-def _behind(after: Rank) -> Document:
-    same_score = {"rank": after.score}
+def _behind(field: str, after: Rank) -> Document:
+    score = bool(after.score) if field == "recommended" else after.score
+    same_score = {field: score}
     same_count = {**same_score, "consultation_count": after.count}
     return {
         "$or": [
-            {"rank": {"$lt": after.score}},
-            {**same_score, "consultation_count": {"$lt": after.count}},
+            {field: {"$lt": score}},
+            {"$and": [same_score, {"consultation_count": {"$lt": after.count}}]},
             {**same_count, "_id": {"$gt": after.id}},
         ]
     }
+
+
+def _grams_of(document: Document) -> list[str]:
+    """Give every character and pair of characters of a doctor's texts."""
+    texts = [document["name"], document["speciality"], *document["diseases"]]
+    return sorted({gram for text in texts for gram in (*text.casefold(), *_pairs(text.casefold()))})
+
+
+def _grams_sought(text: str) -> list[str]:
+    text = text.casefold()
+    return _pairs(text) or [text]
+
+
+def _pairs(text: str) -> list[str]:
+    return [text[at : at + 2] for at in range(len(text) - 1)]
 
 
 def _to_document(doctor: Doctor) -> Document:
     """`rating` is kept to sort by: without reviews one stands behind all others."""
     rating = -1 if doctor.rating is None else doctor.rating
     fields = doctor.model_dump(exclude={"id"})
-    return {"_id": doctor.id, **fields, "title": doctor.title.value, "rating": rating}
+    document = {"_id": doctor.id, **fields, "title": doctor.title.value, "rating": rating}
+    return document | {"grams": _grams_of(document)}
 
 
 def _to_doctor(document: Document) -> Doctor:

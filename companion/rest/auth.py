@@ -11,6 +11,7 @@ from care.errors import BadRequest
 from care.masking import mask_id_card, mask_phone
 from care.passwords import check_password
 from care.policy import AccountPolicy
+from care.ports import FileUrls
 from care.record import wire_time
 from companion.accounts import Accounts
 from companion.one_tap import OneTap
@@ -72,7 +73,7 @@ class PasswordChange(Body):
 
 
 class ProfileChange(Body):
-    """What is absent or null stays as it is. `code` is the new phone's."""
+    """What is absent or null stays as it is. `code` is the new phone's, `avatar` an upload's id."""
 
     name: Name | None = None
     avatar: str | None = Field(default=None, min_length=1, max_length=64)
@@ -100,6 +101,11 @@ class User(BaseModel):
     created_at: str
 
 
+class Profile(User):
+    avatar_url: str | None
+    """Signed, for a few minutes."""
+
+
 class CodeSent(BaseModel):
     expires_in: int
     retry_after_ms: int
@@ -121,12 +127,14 @@ class AuthRoutes:
         one_tap: OneTap,
         sessions: Sessions,
         codes: SmsCodes,
+        files: FileUrls,
         policy: AccountPolicy,
     ) -> None:
         self._accounts = accounts
         self._one_tap = one_tap
         self._sessions = sessions
         self._codes = codes
+        self._files = files
         self._policy = policy
 
     def routes(self) -> list[Route]:
@@ -156,9 +164,9 @@ class AuthRoutes:
         """Give the rows of the own account: the protocol can be read as either path."""
         tag = "me"
         return [
-            Route("GET", path, self.show, answer=User, tag=tag, initial_password=True,
+            Route("GET", path, self.show, answer=Profile, tag=tag, initial_password=True,
                   summary="The own account"),
-            Route("PATCH", path, self.edit, body=ProfileChange, answer=User, tag=tag,
+            Route("PATCH", path, self.edit, body=ProfileChange, answer=Profile, tag=tag,
                   summary="Change the own account"),
             Route("POST", f"{path}/password", self.change_password, body=PasswordChange,
                   status=204, tag=tag, initial_password=True,
@@ -215,12 +223,18 @@ class AuthRoutes:
         await self._accounts.change_password(call.caller, body.old_password, body.new_password)
 
     async def show(self, call: Call) -> Mapping[str, Any]:
-        return user(await self._accounts.profile(call.caller))
+        return self._profile(await self._accounts.profile(call.caller))
 
     async def edit(self, call: Call) -> Mapping[str, Any]:
         body: ProfileChange = call.body
         changes = body.model_dump(mode="json", exclude={"code"}, exclude_none=True)
-        return user(await self._accounts.edit_profile(call.caller, changes, body.code))
+        return self._profile(await self._accounts.edit_profile(call.caller, changes, body.code))
+
+    def _profile(self, account: Account) -> Mapping[str, Any]:
+        url = None
+        if account.avatar:
+            url = self._files.urls(account.avatar, account.id, thumbnail=True)["thumbnail_url"]
+        return user(account) | {"avatar_url": url}
 
 
 def _same(field: str, password: str, repeat: str) -> None:

@@ -32,6 +32,8 @@ class DoctorQuery(PageQuery):
     department: Words | None = None
     title: Title | None = None
     online: bool | None = None
+    recommended: bool | None = None
+    """The home page's doctors (推荐医生, D4)."""
     sort: Order = Order.RELEVANCE
 
 
@@ -138,6 +140,7 @@ class DirectoryRoutes:
             department=query.department or None,
             title=query.title,
             online=query.online,
+            recommended=query.recommended,
             order=query.sort,
         )
         at = read_cursor(RankPosition, query.cursor)

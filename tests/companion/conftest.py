@@ -11,10 +11,12 @@ from aiohttp.test_utils import TestClient, TestServer
 from argon2 import PasswordHasher
 
 from care.accounts import Role
-from care.policy import AccountPolicy
+from care.policy import AccountPolicy, FilePolicy
 from companion.accounts import Accounts
+from companion.files import FileService
 from companion.one_tap import MiniProgram, NoMiniProgram, OneTap
 from companion.passwords import Passwords
+from companion.probe.inspector import Inspector
 from companion.rest import kernel
 from companion.rest.auth import AuthRoutes
 from companion.sessions import Sessions
@@ -23,6 +25,7 @@ from companion.tokens import AccessTokens, SigningKeys
 from storage.accounts import AccountStore
 from storage.audit import AuditTrail
 from storage.database import Database
+from storage.files import Files
 from storage.login_failures import LoginFailureStore
 from storage.sessions import SessionStore
 from storage.signing_keys import SigningKeyStore
@@ -45,6 +48,13 @@ class Phone:
         assert template == "sms_code"
         assert re.fullmatch("[0-9]{6}", values["code"])
         self.received.append((phone, values["code"]))
+
+
+class NoRooms:
+    """Accounts have no rooms; implements `care.attachments.RoomReaders`."""
+
+    async def may_read(self, user: str, room: str) -> bool:
+        raise AssertionError(f"{user} read {room}")
 
 
 class Hospital:
@@ -78,6 +88,11 @@ class Hospital:
         )
         zone = ZoneInfo("Asia/Shanghai")
         self.codes = SmsCodes(self.code_store, phone, self.vault, clock, self.policy, zone)
+        files = FilePolicy()
+        self.file_store = Files(database)
+        self.files = FileService(
+            self.file_store, Inspector(files), NoRooms(), clock, files, b"u" * 32
+        )
         # as weak as argon2 gets: tests hash often
         passwords = Passwords(PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
         self.one_tap = OneTap(
@@ -93,6 +108,7 @@ class Hospital:
             self.vault,
             self.audit,
             SigningKeyStore(database, self.vault),
+            self.files,
             clock,
             terms_version="1",
         )
@@ -104,7 +120,7 @@ class Hospital:
     def app(self) -> web.Application:
         app = web.Application()
         routes = AuthRoutes(
-            self.accounts, self.one_tap, self.sessions, self.codes, self.policy
+            self.accounts, self.one_tap, self.sessions, self.codes, self.files, self.policy
         ).routes()
         kernel.mount(app, routes, self.tokens)
         return app

@@ -137,7 +137,7 @@ class Ward:
         h = self.hospital
         app = web.Application()
         rows = [
-            *AuthRoutes(h.accounts, h.one_tap, h.sessions, h.codes, h.policy).routes(),
+            *AuthRoutes(h.accounts, h.one_tap, h.sessions, h.codes, h.files, h.policy).routes(),
             *PeopleRoutes(self.people, h.clock, PeoplePolicy()).routes(),
             *DirectoryRoutes(self.directory, h.clock).routes(),
             *ConsentRoutes(consents.load()).routes(),

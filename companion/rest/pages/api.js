@@ -64,6 +64,10 @@ export class Api {
     return this.#authorised("POST", path, body, { "Idempotency-Key": crypto.randomUUID() });
   }
 
+  patch(path, body) {
+    return this.#authorised("PATCH", path, body);
+  }
+
   put(path, body) {
     return this.#authorised("PUT", path, body);
   }

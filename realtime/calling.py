@@ -1,14 +1,14 @@
 """The calls' use cases, joined to what they are kept in and to the gateway's connections."""
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import structlog
 
-from care.calls import Call
+from care.calls import Call, Report
 from care.policy import CallPolicy
 from care.ports import Channel, Clock
 from realtime.gateway.call_commands import CallCommands
@@ -41,13 +41,14 @@ class Calling:
         consent_version: str,
         turn_secret: str | None,
         media_sockets: Path | None,
+        observe: Callable[[str, Report], None],
     ) -> None:
         """Without `media_sockets`, the folder of the media workers' sockets, nothing is relayed."""
         self.calls = CallService(
             stores.calls, stores.consultations, stores.groups, carrier, channel,
             IceServers(policy, turn_secret), clock, policy, consent_version, self._changed,
         )  # fmt: skip
-        self.quality = QualityService(stores.call_quality, clock)
+        self.quality = QualityService(stores.call_quality, clock, observe)
         self.recordings = RecordingService(stores.recordings, stores.calls, clock)
         sockets = socket_paths(media_sockets, policy.media.workers) if media_sockets else []
         self.relaying = RelayService(

@@ -126,6 +126,10 @@ async def test_a_video_call_goes_through_the_server(browser: Browser, new_pair: 
         assert side["last"]["candidate"] in {"host", "prflx"}
         assert side["last"]["loss"] == 0
         assert side["last"]["bitrate_kbps"] > 50
+    async with pair.doctor.http.get(f"{pair.doctor.url}/metrics") as answer:
+        told = await answer.text()
+    for by in ("client", "relay"):
+        assert f'wenzhen_call_loss_count{{by="{by}"}}' in told
     await press(doctor, "挂断")
     await pair.line(r"视频问诊时长 00:00:\d\d")
 

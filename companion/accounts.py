@@ -1,6 +1,7 @@
 """The use cases of accounts: register, log in, passwords, the own profile, staff (A1–A11)."""
 
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from care.accounts import SIGNERS, Account, Caller, Purpose, Role, check_name, check_phone
 from care.errors import BadRequest, Conflict, RateLimited, Unauthenticated
@@ -32,6 +33,7 @@ class Accounts:
         audit: Audit,
         keys: SigningKeyStore,
         clock: Clock,
+        zone: ZoneInfo,
         *,
         terms_version: str,
     ) -> None:
@@ -44,6 +46,7 @@ class Accounts:
         self._audit = audit
         self._keys = keys
         self._clock = clock
+        self._zone = zone
         self._terms_version = terms_version
 
     async def register(
@@ -122,9 +125,12 @@ class Accounts:
     async def edit_profile(
         self, caller: Caller, changes: dict[str, Any], code: str | None
     ) -> Account:
-        """Change the own account; a new phone needs its code (A8). Raises BadRequest, Conflict."""
+        """Change the own account; a new phone needs its code (A8).
+
+        Raises BadRequest, Conflict, and Forbidden for an avatar that isn't his own picture.
+        """
         before = await self.profile(caller)
-        after = edit(before, changes, self._clock.now().date())
+        after = edit(before, changes, self._clock.now().astimezone(self._zone).date())
         if after.phone != before.phone:
             await self._redeem(after.phone, Purpose.CHANGE_PHONE, code or "")
         if not await self._store.replace(before, after):

@@ -75,7 +75,7 @@ class Companion:
         passwords = Passwords()
         self.accounts = Accounts(
             stores.accounts, stores.login_failures, self.sessions, self.codes, passwords,
-            stores.vault, stores.audit, stores.signing_keys, clock,
+            stores.vault, stores.audit, stores.signing_keys, clock, zone,
             terms_version=consents.CURRENT["terms"],
         )  # fmt: skip
         self.staff = Staff(self.accounts, stores.doctors, stores.hospitals, stores.departments)
@@ -93,7 +93,7 @@ class Companion:
         self.schedules = ScheduleService(stores.schedules, policy.bookings)
         self.directory = Directory(
             stores.doctors, stores.favourites, stores.reviews, stores.departments,
-            stores.hospitals, clock, policy.presence,
+            stores.hospitals, stores.audit, clock, policy.presence,
         )  # fmt: skip
         self.inspector = Inspector(policy.files)
         self.files = FileService(
@@ -110,11 +110,16 @@ class Companion:
         """List the companion's rows."""
         return [
             *AuthRoutes(
-                self.accounts, self.one_tap, self.sessions, self.codes, self._policy.accounts
+                self.accounts,
+                self.one_tap,
+                self.sessions,
+                self.codes,
+                self.files,
+                self._policy.accounts,
             ).routes(),
             *PeopleRoutes(self.people, self._clock, self._policy.people).routes(),
             *ConsentRoutes(consents.load()).routes(),
-            *DirectoryRoutes(self.directory, self._clock).routes(),
+            *DirectoryRoutes(self.directory, self.files, self._clock).routes(),
             *PharmacyRoutes(self.pharmacies, self._clock).routes(),
             *CircleRoutes(self.circle, self.files, self._clock).routes(),
             *CircleStaffRoutes(self.circle, self.files, self._clock).routes(),

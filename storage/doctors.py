@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Collection as Some
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
@@ -12,18 +13,34 @@ from care.ports import Clock
 from storage.database import Database, Document, Session
 
 HEARTBEAT = "heartbeat"
-STORED_BESIDE = {"_id", "rating", "sources", "rank"}
+STORED_BESIDE = {"_id", "rating", "grams", "sources", "rank"}
+
+SORTED_BY: Mapping[Order, str] = {
+    Order.RELEVANCE: "recommended",
+    Order.RATING: "rating",
+    Order.COUNT: "consultation_count",
+}
+
+
+def _order(first: str) -> dict[str, int]:
+    """Give the order of a list, by what stands first; the id makes it a total one."""
+    return {first: DESCENDING, "consultation_count": DESCENDING, "_id": ASCENDING}
+
 
 INDEXES = [
     # the usual filters; a title alone is too common among doctors to be worth an index
     IndexModel([("department", ASCENDING), ("title", ASCENDING)]),
     # few of all doctors are online at a time, so this narrows best where it is asked for
     IndexModel([("online_until", DESCENDING)]),
+    # a list without a text is read in its order, as far as the page goes
+    *(IndexModel(list(_order(first).items())) for first in SORTED_BY.values()),
+    # any part of the texts: each character of them, and each two that stand together
+    IndexModel([("grams", ASCENDING)]),
 ]
 
 
 class Doctors:
-    """Keeps doctors. Text is looked for by scanning: a hospital has hundreds, not millions."""
+    """Keeps doctors, and the pieces of the texts they are found by any part of."""
 
     def __init__(self, database: Database, node: str, clock: Clock) -> None:
         self._doctors = database["doctors"]
@@ -32,6 +49,10 @@ class Doctors:
 
     async def ensure_indexes(self) -> None:
         await self._doctors.create_indexes(INDEXES)
+        # who was stored before there were grams
+        async for document in self._doctors.find({"grams": None}):
+            grams = _grams(_to_doctor(document))
+            await self._doctors.update_one({"_id": document["_id"]}, {"$set": {"grams": grams}})
 
     async def add(self, doctor: Doctor) -> None:
         """Store a new doctor; one that is there stays as it is."""
@@ -53,17 +74,24 @@ class Doctors:
         self, search: Search, after: Rank | None, limit: int
     ) -> list[tuple[Rank, Doctor]]:
         """List who is found, best first, beginning behind `after`."""
-        steps: list[Document] = [
-            {"$match": _matching(search, self._clock.now())},
-            {"$set": {"rank": _score(search)}},
-            {"$match": _behind(after) if after else {}},
-            {"$sort": {"rank": DESCENDING, "consultation_count": DESCENDING, "_id": ASCENDING}},
+        first = SORTED_BY[search.order]
+        steps: list[Document] = [{"$match": _matching(search, self._clock.now())}]
+        if search.text and search.order is Order.RELEVANCE:
+            first = "rank"
+            steps.append({"$set": {first: _score(search.text)}})
+        steps += [
+            {"$match": _behind(first, after) if after else {}},
+            {"$sort": _order(first)},
             {"$limit": limit},
         ]
         return [
-            (Rank(score=d["rank"], count=d["consultation_count"], id=d["_id"]), _to_doctor(d))
+            (Rank(score=int(d[first]), count=d["consultation_count"], id=d["_id"]), _to_doctor(d))
             async for d in await self._doctors.aggregate(steps)
         ]
+
+    async def recommend(self, doctor: str, *, recommended: bool) -> None:
+        """Show a doctor on the home page, or no longer (D4)."""
+        await self._doctors.update_one({"_id": doctor}, {"$set": {"recommended": recommended}})
 
     async def keep_online(self, doctors: Some[str], until: datetime) -> None:
         """Count these as online until then by this node's sockets."""
@@ -100,6 +128,12 @@ class Doctors:
         )
         return result.matched_count
 
+    async def show_avatar(self, session: Session, doctor: str, avatar: str) -> None:
+        """Show the account's picture in the directory, where the account is a doctor's (A8)."""
+        await self._doctors.update_one(
+            {"_id": doctor}, {"$set": {"avatar": avatar}}, session=session
+        )
+
     async def count_consultation(self, session: Session, doctor: str) -> None:
         """Count one more (D2), in the transaction of the change that makes it count."""
         await self._doctors.update_one(
@@ -129,34 +163,44 @@ def _matching(search: Search, now: datetime) -> Document:
     if search.online is not None:
         live = {"$gt": now}
         query["online_until"] = live if search.online else {"$not": live}
+    if search.recommended is not None:
+        query["recommended"] = search.recommended
     if search.text:
-        # the text is the user's: escaped, it is no pattern any more
+        query["grams"] = {"$all": _pieces(search.text)}
+        # the pieces may stand apart; the text is the user's: escaped, it is no pattern any more
         words = {"$regex": re.escape(search.text), "$options": "i"}
         query["$or"] = [{field: words} for field in ("name", "speciality", "diseases")]
     return query
 
 
-def _score(search: Search) -> Any:
-    """Give the number a search is ordered by, as an expression over a doctor."""
-    if search.order is Order.RATING:
-        return "$rating"
-    if search.order is Order.COUNT:
-        return "$consultation_count"
+def _pieces(text: str) -> list[str]:
+    """Give the grams that a text made of this one has: all pairs, or the one character."""
+    folded = text.casefold()
+    return [folded[i : i + 2] for i in range(max(len(folded) - 1, 1))]
+
+
+def _grams(doctor: Doctor) -> list[str]:
+    texts = (doctor.name, doctor.speciality, *doctor.diseases)
+    pairs = {pair for text in texts if text for pair in _pieces(text)}
+    return sorted(pairs | {character for pair in pairs for character in pair})
+
+
+def _score(text: str) -> Any:
+    """Give the number a search for this text is ordered by, as an expression over a doctor."""
     recommended = {"$cond": ["$recommended", 1, 0]}
-    if not search.text:
-        return recommended
-    text = {"$literal": search.text}
-    named = {"$gte": [{"$indexOfCP": ["$name", text]}, 0]}
-    by_name = {"$cond": [{"$eq": ["$name", text]}, 4, {"$cond": [named, 2, 0]}]}
+    literal = {"$literal": text}
+    named = {"$gte": [{"$indexOfCP": ["$name", literal]}, 0]}
+    by_name = {"$cond": [{"$eq": ["$name", literal]}, 4, {"$cond": [named, 2, 0]}]}
     return {"$add": [by_name, recommended]}
 
 
-def _behind(after: Rank) -> Document:
-    same_score = {"rank": after.score}
+def _behind(first: str, after: Rank) -> Document:
+    score = bool(after.score) if first == "recommended" else after.score
+    same_score = {first: score}
     same_count = {**same_score, "consultation_count": after.count}
     return {
         "$or": [
-            {"rank": {"$lt": after.score}},
+            {first: {"$lt": score}},
             {**same_score, "consultation_count": {"$lt": after.count}},
             {**same_count, "_id": {"$gt": after.id}},
         ]
@@ -167,7 +211,8 @@ def _to_document(doctor: Doctor) -> Document:
     """`rating` is kept to sort by: without reviews one stands behind all others."""
     rating = -1 if doctor.rating is None else doctor.rating
     fields = doctor.model_dump(exclude={"id"})
-    return {"_id": doctor.id, **fields, "title": doctor.title.value, "rating": rating}
+    fields |= {"title": doctor.title.value, "rating": rating, "grams": _grams(doctor)}
+    return {"_id": doctor.id, **fields}
 
 
 def _to_doctor(document: Document) -> Doctor:

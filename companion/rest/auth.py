@@ -11,6 +11,7 @@ from care.errors import BadRequest
 from care.masking import mask_id_card, mask_phone
 from care.passwords import check_password
 from care.policy import AccountPolicy
+from care.ports import FileUrls
 from care.record import wire_time
 from companion.accounts import Accounts
 from companion.one_tap import OneTap
@@ -72,7 +73,7 @@ class PasswordChange(Body):
 
 
 class ProfileChange(Body):
-    """What is absent or null stays as it is. `code` is the new phone's."""
+    """What is absent or null stays as it is. `avatar` is an own upload, `code` the new phone's."""
 
     name: Name | None = None
     avatar: str | None = Field(default=None, min_length=1, max_length=64)
@@ -90,6 +91,7 @@ class User(BaseModel):
     role: str
     phone: str
     avatar: str | None
+    avatar_url: str | None
     sex: str | None
     birth_date: str | None
     real_name: str | None
@@ -121,12 +123,14 @@ class AuthRoutes:
         one_tap: OneTap,
         sessions: Sessions,
         codes: SmsCodes,
+        files: FileUrls,
         policy: AccountPolicy,
     ) -> None:
         self._accounts = accounts
         self._one_tap = one_tap
         self._sessions = sessions
         self._codes = codes
+        self._files = files
         self._policy = policy
 
     def routes(self) -> list[Route]:
@@ -179,7 +183,7 @@ class AuthRoutes:
         grant = await self._accounts.register(
             body.phone, body.code, body.password, body.terms_version, body.name, body.device
         )
-        return granted(grant)
+        return granted(grant, self._files)
 
     async def log_in(self, call: Call) -> Mapping[str, Any]:
         body: Credentials = call.body
@@ -191,15 +195,17 @@ class AuthRoutes:
             raise BadRequest(
                 fields={"password": "密码与验证码须填其一", "code": "密码与验证码须填其一"}
             )
-        return granted(grant)
+        return granted(grant, self._files)
 
     async def log_in_by_wechat(self, call: Call) -> Mapping[str, Any]:
         body: WechatCode = call.body
-        return granted(await self._one_tap.log_in(body.code, body.login_code, body.device))
+        grant = await self._one_tap.log_in(body.code, body.login_code, body.device)
+        return granted(grant, self._files)
 
     async def refresh(self, call: Call) -> Mapping[str, Any]:
         body: RefreshToken = call.body
-        return granted(await self._sessions.refresh(body.refresh_token))
+        grant = await self._sessions.refresh(body.refresh_token)
+        return granted(grant, self._files)
 
     async def log_out(self, call: Call) -> None:
         await self._sessions.log_out(call.caller)
@@ -215,12 +221,13 @@ class AuthRoutes:
         await self._accounts.change_password(call.caller, body.old_password, body.new_password)
 
     async def show(self, call: Call) -> Mapping[str, Any]:
-        return user(await self._accounts.profile(call.caller))
+        return user(await self._accounts.profile(call.caller), self._files)
 
     async def edit(self, call: Call) -> Mapping[str, Any]:
         body: ProfileChange = call.body
         changes = body.model_dump(mode="json", exclude={"code"}, exclude_none=True)
-        return user(await self._accounts.edit_profile(call.caller, changes, body.code))
+        edited = await self._accounts.edit_profile(call.caller, changes, body.code)
+        return user(edited, self._files)
 
 
 def _same(field: str, password: str, repeat: str) -> None:
@@ -228,24 +235,26 @@ def _same(field: str, password: str, repeat: str) -> None:
         raise BadRequest.field(field, "两次输入的密码不一致")
 
 
-def granted(grant: Grant) -> dict[str, Any]:
+def granted(grant: Grant, files: FileUrls) -> dict[str, Any]:
     """Give the answer of every log-in."""
     return {
         "access_token": grant.access_token,
         "refresh_token": grant.refresh_token,
         "expires_in": grant.expires_in,
-        "user": user(grant.account),
+        "user": user(grant.account, files),
     }
 
 
-def user(account: Account) -> dict[str, Any]:
+def user(account: Account, files: FileUrls) -> dict[str, Any]:
     """Give an account to its owner: phone and ID card masked (P3)."""
+    avatar = account.avatar
     return {
         "id": account.id,
         "name": account.name,
         "role": account.role,
         "phone": mask_phone(account.phone),
-        "avatar": account.avatar,
+        "avatar": avatar,
+        "avatar_url": avatar and files.urls(avatar, account.id, thumbnail=True)["thumbnail_url"],
         "sex": account.sex,
         "birth_date": account.birth_date,
         "real_name": account.real_name,

@@ -11,10 +11,12 @@ from aiohttp.test_utils import TestClient, TestServer
 from argon2 import PasswordHasher
 
 from care.accounts import Role
-from care.policy import AccountPolicy
+from care.policy import AccountPolicy, FilePolicy
 from companion.accounts import Accounts
+from companion.files import FileService
 from companion.one_tap import MiniProgram, NoMiniProgram, OneTap
 from companion.passwords import Passwords
+from companion.probe.inspector import Inspector
 from companion.rest import kernel
 from companion.rest.auth import AuthRoutes
 from companion.sessions import Sessions
@@ -23,12 +25,15 @@ from companion.tokens import AccessTokens, SigningKeys
 from storage.accounts import AccountStore
 from storage.audit import AuditTrail
 from storage.database import Database
+from storage.doctors import Doctors
+from storage.files import Files
 from storage.login_failures import LoginFailureStore
 from storage.sessions import SessionStore
 from storage.signing_keys import SigningKeyStore
 from storage.sms_codes import SmsCodeStore
 from storage.vault import Vault
 from tests.clock import ManualClock
+from tests.companion.files.server import URL_KEY, Rooms
 
 KEYS = SigningKeys({"k1": b"1" * 32, "k2": b"2" * 32}, current="k2")
 PASSWORD = "wenzhen-2026"
@@ -62,7 +67,12 @@ class Hospital:
         self.clock = clock
         self.vault = Vault({"v1": b"v" * 32}, "v1", b"i" * 32)
         self.session_store = SessionStore(database)
-        self.store = AccountStore(database, self.vault, self.session_store)
+        self.file_store, rules = Files(database), FilePolicy()
+        doctors = Doctors(database, "n1", clock)
+        self.store = AccountStore(
+            database, self.vault, self.session_store, self.file_store, doctors
+        )
+        self.files = FileService(self.file_store, Inspector(rules), Rooms(), clock, rules, URL_KEY)
         self.code_store = SmsCodeStore(database, self.policy)
         self.failures = LoginFailureStore(database, self.policy)
         self.audit = AuditTrail(database, clock)
@@ -94,6 +104,7 @@ class Hospital:
             self.audit,
             SigningKeyStore(database, self.vault),
             clock,
+            zone,
             terms_version="1",
         )
 
@@ -104,7 +115,7 @@ class Hospital:
     def app(self) -> web.Application:
         app = web.Application()
         routes = AuthRoutes(
-            self.accounts, self.one_tap, self.sessions, self.codes, self.policy
+            self.accounts, self.one_tap, self.sessions, self.codes, self.files, self.policy
         ).routes()
         kernel.mount(app, routes, self.tokens)
         return app

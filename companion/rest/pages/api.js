@@ -68,6 +68,10 @@ export class Api {
     return this.#authorised("PUT", path, body);
   }
 
+  patch(path, body) {
+    return this.#authorised("PATCH", path, body);
+  }
+
   remove(path) {
     return this.#authorised("DELETE", path);
   }

@@ -4,7 +4,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from care.accounts import SIGNERS, Account, Caller, Purpose, Role, check_name, check_phone
-from care.errors import BadRequest, Conflict, RateLimited, Unauthenticated
+from care.errors import BadRequest, Conflict, Forbidden, RateLimited, Unauthenticated
 from care.passwords import check_password
 from care.ports import Audit, Clock, Vault
 from care.profiles import edit
@@ -125,15 +125,16 @@ class Accounts:
     async def edit_profile(
         self, caller: Caller, changes: dict[str, Any], code: str | None
     ) -> Account:
-        """Change the own account; a new phone needs its code (A8).
-
-        Raises BadRequest, Conflict, and Forbidden for an avatar that isn't his own picture.
-        """
+        """Change the own account; a new phone needs its code (A8). Raises BadRequest, Conflict."""
         before = await self.profile(caller)
         after = edit(before, changes, self._clock.now().astimezone(self._zone).date())
         if after.phone != before.phone:
             await self._redeem(after.phone, Purpose.CHANGE_PHONE, code or "")
-        if not await self._store.replace(before, after):
+        try:
+            replaced = await self._store.replace(before, after)
+        except Forbidden:
+            raise BadRequest.field("avatar", "请上传一张新的图片作为头像") from None
+        if not replaced:
             raise Conflict(CHANGED_MEANWHILE)
         await self._audit.record(
             caller.user, "account_edited", caller.user, "own", {"fields": sorted(changes)}

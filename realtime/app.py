@@ -226,7 +226,7 @@ class Hub:
             *OperatorRoutes(self.operator, zone).routes(),
             *ReconciliationRoutes(self.reconciliation).routes(),
             *NoticeRoutes(core.notices).routes(),
-            *CallRoutes(self.call_pages, self.companion.files).routes(),
+            *CallRoutes(self.call_pages).routes(),
             *TransferRoutes(core.transfers).routes(),
             *GroupRoutes(core.groups).routes(),
             *PrescriptionRoutes(

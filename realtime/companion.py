@@ -72,6 +72,11 @@ class Companion:
             stores.sms_codes, self.sms, stores.vault, clock, policy.accounts, zone,
             fixed_code=DEMO_SMS_CODE if settings.demo else None,
         )  # fmt: skip
+        self.inspector = Inspector(policy.files)
+        self.files = FileService(
+            stores.files, self.inspector, stores.room_access, clock, policy.files,
+            secrets.url_key,
+        )  # fmt: skip
         passwords = Passwords()
         self.accounts = Accounts(
             stores.accounts, stores.login_failures, self.sessions, self.codes, passwords,
@@ -95,12 +100,6 @@ class Companion:
             stores.doctors, stores.favourites, stores.reviews, stores.departments,
             stores.hospitals, stores.audit, clock, policy.presence,
         )  # fmt: skip
-        self.inspector = Inspector(policy.files)
-        self.files = FileService(
-            stores.files, self.inspector, stores.room_access, clock, policy.files,
-            secrets.url_key,
-        )  # fmt: skip
-
         self.circle = Circle(
             stores.posts, stores.comments, stores.likes, _forbidden_words(policy), stores.audit,
             clock, policy.circle,

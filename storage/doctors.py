@@ -1,8 +1,7 @@
-"""The doctors collection: the directory's entry of each doctor, `_id` his account's (D1–D3, D6)."""
+"""The doctors collection: the directory's entry of each doctor, `_id` his account's (D1–D4, D6)."""
 
 import re
 from collections.abc import Collection as Some
-from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
@@ -13,34 +12,25 @@ from care.ports import Clock
 from storage.database import Database, Document, Session
 
 HEARTBEAT = "heartbeat"
-STORED_BESIDE = {"_id", "rating", "grams", "sources", "rank"}
-
-SORTED_BY: Mapping[Order, str] = {
-    Order.RELEVANCE: "recommended",
-    Order.RATING: "rating",
-    Order.COUNT: "consultation_count",
-}
-
-
-def _order(first: str) -> dict[str, int]:
-    """Give the order of a list, by what stands first; the id makes it a total one."""
-    return {first: DESCENDING, "consultation_count": DESCENDING, "_id": ASCENDING}
-
+STORED_BESIDE = {"_id", "rating", "sources", "rank", "grams"}
+TEXTS = ("name", "speciality", "diseases")
 
 INDEXES = [
     # the usual filters; a title alone is too common among doctors to be worth an index
     IndexModel([("department", ASCENDING), ("title", ASCENDING)]),
     # few of all doctors are online at a time, so this narrows best where it is asked for
     IndexModel([("online_until", DESCENDING)]),
-    # a list without a text is read in its order, as far as the page goes
-    *(IndexModel(list(_order(first).items())) for first in SORTED_BY.values()),
-    # any part of the texts: each character of them, and each two that stand together
+    # words are looked for by their parts: Chinese has no spaces between them
     IndexModel([("grams", ASCENDING)]),
+    # a list without words, in each order it is asked for
+    IndexModel([("recommended", DESCENDING), ("consultation_count", DESCENDING), ("_id", 1)]),
+    IndexModel([("rating", DESCENDING), ("consultation_count", DESCENDING), ("_id", 1)]),
+    IndexModel([("consultation_count", DESCENDING), ("_id", 1)]),
 ]
 
 
 class Doctors:
-    """Keeps doctors, and the pieces of the texts they are found by any part of."""
+    """Keeps doctors. What is looked for narrows by its pairs of characters, then is compared."""
 
     def __init__(self, database: Database, node: str, clock: Clock) -> None:
         self._doctors = database["doctors"]
@@ -49,10 +39,10 @@ class Doctors:
 
     async def ensure_indexes(self) -> None:
         await self._doctors.create_indexes(INDEXES)
-        # who was stored before there were grams
-        async for document in self._doctors.find({"grams": None}):
-            grams = _grams(_to_doctor(document))
-            await self._doctors.update_one({"_id": document["_id"]}, {"$set": {"grams": grams}})
+        # those stored before words were looked for by their parts
+        async for d in self._doctors.find({"grams": None}, dict.fromkeys(TEXTS, 1)):
+            change = {"$set": {"grams": _grams_of(d)}}
+            await self._doctors.update_one({"_id": d["_id"]}, change)
 
     async def add(self, doctor: Doctor) -> None:
         """Store a new doctor; one that is there stays as it is."""
@@ -74,24 +64,18 @@ class Doctors:
         self, search: Search, after: Rank | None, limit: int
     ) -> list[tuple[Rank, Doctor]]:
         """List who is found, best first, beginning behind `after`."""
-        first = SORTED_BY[search.order]
-        steps: list[Document] = [{"$match": _matching(search, self._clock.now())}]
-        if search.text and search.order is Order.RELEVANCE:
-            first = "rank"
-            steps.append({"$set": {first: _score(search.text)}})
-        steps += [
-            {"$match": _behind(first, after) if after else {}},
-            {"$sort": _order(first)},
+        field = _order_field(search)
+        steps: list[Document] = [
+            {"$match": _matching(search, self._clock.now())},
+            *([{"$set": {"rank": _relevance(search.text)}}] if search.text else []),
+            {"$match": _behind(field, after) if after else {}},
+            {"$sort": {field: DESCENDING, "consultation_count": DESCENDING, "_id": ASCENDING}},
             {"$limit": limit},
         ]
         return [
-            (Rank(score=int(d[first]), count=d["consultation_count"], id=d["_id"]), _to_doctor(d))
+            (Rank(score=int(d[field]), count=d["consultation_count"], id=d["_id"]), _to_doctor(d))
             async for d in await self._doctors.aggregate(steps)
         ]
-
-    async def recommend(self, doctor: str, *, recommended: bool) -> None:
-        """Show a doctor on the home page, or no longer (D4)."""
-        await self._doctors.update_one({"_id": doctor}, {"$set": {"recommended": recommended}})
 
     async def keep_online(self, doctors: Some[str], until: datetime) -> None:
         """Count these as online until then by this node's sockets."""
@@ -127,6 +111,10 @@ class Doctors:
             ],
         )
         return result.matched_count
+
+    async def recommend(self, doctor: str, *, recommended: bool) -> None:
+        """Show a doctor on the home page, or no longer (D4)."""
+        await self._doctors.update_one({"_id": doctor}, {"$set": {"recommended": recommended}})
 
     async def show_avatar(self, session: Session, doctor: str, avatar: str) -> None:
         """Show the account's picture in the directory, where the account is a doctor's (A8)."""
@@ -166,53 +154,64 @@ def _matching(search: Search, now: datetime) -> Document:
     if search.recommended is not None:
         query["recommended"] = search.recommended
     if search.text:
-        query["grams"] = {"$all": _pieces(search.text)}
-        # the pieces may stand apart; the text is the user's: escaped, it is no pattern any more
+        query["grams"] = {"$all": _grams_sought(search.text)}
+        # the text is the user's: escaped, it is no pattern any more
         words = {"$regex": re.escape(search.text), "$options": "i"}
-        query["$or"] = [{field: words} for field in ("name", "speciality", "diseases")]
+        query["$or"] = [{field: words} for field in TEXTS]
     return query
 
 
-def _pieces(text: str) -> list[str]:
-    """Give the grams that a text made of this one has: all pairs, or the one character."""
-    folded = text.casefold()
-    return [folded[i : i + 2] for i in range(max(len(folded) - 1, 1))]
+def _order_field(search: Search) -> str:
+    """Name the field a search is ordered by; `rank` is made while searching."""
+    if search.order is Order.RATING:
+        return "rating"
+    if search.order is Order.COUNT:
+        return "consultation_count"
+    return "rank" if search.text else "recommended"
 
 
-def _grams(doctor: Doctor) -> list[str]:
-    texts = (doctor.name, doctor.speciality, *doctor.diseases)
-    pairs = {pair for text in texts if text for pair in _pieces(text)}
-    return sorted(pairs | {character for pair in pairs for character in pair})
+def _relevance(sought: str | None) -> Any:
+    """Give how well a doctor answers to the words, as an expression over him."""
+    text = {"$literal": sought}
+    named = {"$gte": [{"$indexOfCP": ["$name", text]}, 0]}
+    by_name = {"$cond": [{"$eq": ["$name", text]}, 4, {"$cond": [named, 2, 0]}]}
+    return {"$add": [by_name, {"$cond": ["$recommended", 1, 0]}]}
 
 
-def _score(text: str) -> Any:
-    """Give the number a search for this text is ordered by, as an expression over a doctor."""
-    recommended = {"$cond": ["$recommended", 1, 0]}
-    literal = {"$literal": text}
-    named = {"$gte": [{"$indexOfCP": ["$name", literal]}, 0]}
-    by_name = {"$cond": [{"$eq": ["$name", literal]}, 4, {"$cond": [named, 2, 0]}]}
-    return {"$add": [by_name, recommended]}
-
-
-def _behind(first: str, after: Rank) -> Document:
-    score = bool(after.score) if first == "recommended" else after.score
-    same_score = {first: score}
+def _behind(field: str, after: Rank) -> Document:
+    score = bool(after.score) if field == "recommended" else after.score
+    same_score = {field: score}
     same_count = {**same_score, "consultation_count": after.count}
     return {
         "$or": [
-            {first: {"$lt": score}},
-            {**same_score, "consultation_count": {"$lt": after.count}},
+            {field: {"$lt": score}},
+            {"$and": [same_score, {"consultation_count": {"$lt": after.count}}]},
             {**same_count, "_id": {"$gt": after.id}},
         ]
     }
+
+
+def _grams_of(document: Document) -> list[str]:
+    """Give every character and pair of characters of a doctor's texts."""
+    texts = [document["name"], document["speciality"], *document["diseases"]]
+    return sorted({gram for text in texts for gram in (*text.casefold(), *_pairs(text.casefold()))})
+
+
+def _grams_sought(text: str) -> list[str]:
+    text = text.casefold()
+    return _pairs(text) or [text]
+
+
+def _pairs(text: str) -> list[str]:
+    return [text[at : at + 2] for at in range(len(text) - 1)]
 
 
 def _to_document(doctor: Doctor) -> Document:
     """`rating` is kept to sort by: without reviews one stands behind all others."""
     rating = -1 if doctor.rating is None else doctor.rating
     fields = doctor.model_dump(exclude={"id"})
-    fields |= {"title": doctor.title.value, "rating": rating, "grams": _grams(doctor)}
-    return {"_id": doctor.id, **fields}
+    document = {"_id": doctor.id, **fields, "title": doctor.title.value, "rating": rating}
+    return document | {"grams": _grams_of(document)}
 
 
 def _to_doctor(document: Document) -> Doctor:

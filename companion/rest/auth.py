@@ -73,7 +73,7 @@ class PasswordChange(Body):
 
 
 class ProfileChange(Body):
-    """What is absent or null stays as it is. `avatar` is an own upload, `code` the new phone's."""
+    """What is absent or null stays as it is. `code` is the new phone's, `avatar` an upload's id."""
 
     name: Name | None = None
     avatar: str | None = Field(default=None, min_length=1, max_length=64)
@@ -91,7 +91,6 @@ class User(BaseModel):
     role: str
     phone: str
     avatar: str | None
-    avatar_url: str | None
     sex: str | None
     birth_date: str | None
     real_name: str | None
@@ -100,6 +99,11 @@ class User(BaseModel):
     must_change_password: bool
     has_password: bool
     created_at: str
+
+
+class Profile(User):
+    avatar_url: str | None
+    """Signed, for a few minutes."""
 
 
 class CodeSent(BaseModel):
@@ -160,9 +164,9 @@ class AuthRoutes:
         """Give the rows of the own account: the protocol can be read as either path."""
         tag = "me"
         return [
-            Route("GET", path, self.show, answer=User, tag=tag, initial_password=True,
+            Route("GET", path, self.show, answer=Profile, tag=tag, initial_password=True,
                   summary="The own account"),
-            Route("PATCH", path, self.edit, body=ProfileChange, answer=User, tag=tag,
+            Route("PATCH", path, self.edit, body=ProfileChange, answer=Profile, tag=tag,
                   summary="Change the own account"),
             Route("POST", f"{path}/password", self.change_password, body=PasswordChange,
                   status=204, tag=tag, initial_password=True,
@@ -183,7 +187,7 @@ class AuthRoutes:
         grant = await self._accounts.register(
             body.phone, body.code, body.password, body.terms_version, body.name, body.device
         )
-        return granted(grant, self._files)
+        return granted(grant)
 
     async def log_in(self, call: Call) -> Mapping[str, Any]:
         body: Credentials = call.body
@@ -195,17 +199,15 @@ class AuthRoutes:
             raise BadRequest(
                 fields={"password": "密码与验证码须填其一", "code": "密码与验证码须填其一"}
             )
-        return granted(grant, self._files)
+        return granted(grant)
 
     async def log_in_by_wechat(self, call: Call) -> Mapping[str, Any]:
         body: WechatCode = call.body
-        grant = await self._one_tap.log_in(body.code, body.login_code, body.device)
-        return granted(grant, self._files)
+        return granted(await self._one_tap.log_in(body.code, body.login_code, body.device))
 
     async def refresh(self, call: Call) -> Mapping[str, Any]:
         body: RefreshToken = call.body
-        grant = await self._sessions.refresh(body.refresh_token)
-        return granted(grant, self._files)
+        return granted(await self._sessions.refresh(body.refresh_token))
 
     async def log_out(self, call: Call) -> None:
         await self._sessions.log_out(call.caller)
@@ -221,13 +223,18 @@ class AuthRoutes:
         await self._accounts.change_password(call.caller, body.old_password, body.new_password)
 
     async def show(self, call: Call) -> Mapping[str, Any]:
-        return user(await self._accounts.profile(call.caller), self._files)
+        return self._profile(await self._accounts.profile(call.caller))
 
     async def edit(self, call: Call) -> Mapping[str, Any]:
         body: ProfileChange = call.body
         changes = body.model_dump(mode="json", exclude={"code"}, exclude_none=True)
-        edited = await self._accounts.edit_profile(call.caller, changes, body.code)
-        return user(edited, self._files)
+        return self._profile(await self._accounts.edit_profile(call.caller, changes, body.code))
+
+    def _profile(self, account: Account) -> Mapping[str, Any]:
+        url = None
+        if account.avatar:
+            url = self._files.urls(account.avatar, account.id, thumbnail=True)["thumbnail_url"]
+        return user(account) | {"avatar_url": url}
 
 
 def _same(field: str, password: str, repeat: str) -> None:
@@ -235,26 +242,24 @@ def _same(field: str, password: str, repeat: str) -> None:
         raise BadRequest.field(field, "两次输入的密码不一致")
 
 
-def granted(grant: Grant, files: FileUrls) -> dict[str, Any]:
+def granted(grant: Grant) -> dict[str, Any]:
     """Give the answer of every log-in."""
     return {
         "access_token": grant.access_token,
         "refresh_token": grant.refresh_token,
         "expires_in": grant.expires_in,
-        "user": user(grant.account, files),
+        "user": user(grant.account),
     }
 
 
-def user(account: Account, files: FileUrls) -> dict[str, Any]:
+def user(account: Account) -> dict[str, Any]:
     """Give an account to its owner: phone and ID card masked (P3)."""
-    avatar = account.avatar
     return {
         "id": account.id,
         "name": account.name,
         "role": account.role,
         "phone": mask_phone(account.phone),
-        "avatar": avatar,
-        "avatar_url": avatar and files.urls(avatar, account.id, thumbnail=True)["thumbnail_url"],
+        "avatar": account.avatar,
         "sex": account.sex,
         "birth_date": account.birth_date,
         "real_name": account.real_name,

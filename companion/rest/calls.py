@@ -8,7 +8,6 @@ from urllib.parse import urlencode
 from pydantic import StringConstraints
 
 from care.accounts import Role
-from care.ports import FileUrls
 from companion.calls import CallPages
 from companion.rest.answers import CallTicket, CallView, CallWithQuality
 from companion.rest.auth import Granted, granted
@@ -33,9 +32,8 @@ class Redeemed(Granted):
 class CallRoutes:
     """Join the calls' use cases to their rows."""
 
-    def __init__(self, calls: CallPages, files: FileUrls) -> None:
+    def __init__(self, calls: CallPages) -> None:
         self._calls = calls
-        self._files = files
 
     def routes(self) -> list[Route]:
         rows = [
@@ -70,4 +68,4 @@ class CallRoutes:
         grant, found = await self._calls.redeem(call.body.ticket)
         # the side that runs on another device of this user goes on here
         device = found.party(grant.account.id).device_id or secrets.token_hex(8)
-        return granted(grant, self._files) | {"call": found.id, "device_id": device}
+        return granted(grant) | {"call": found.id, "device_id": device}

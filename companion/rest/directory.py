@@ -34,7 +34,7 @@ class DoctorQuery(PageQuery):
     title: Title | None = None
     online: bool | None = None
     recommended: bool | None = None
-    """Those the staff chose for the home page."""
+    """The home page's doctors (推荐医生, D4), whom the staff chooses."""
     sort: Order = Order.RELEVANCE
 
 

@@ -67,12 +67,12 @@ class Hospital:
         self.clock = clock
         self.vault = Vault({"v1": b"v" * 32}, "v1", b"i" * 32)
         self.session_store = SessionStore(database)
-        self.file_store, rules = Files(database), FilePolicy()
+        self.file_store, files = Files(database), FilePolicy()
         doctors = Doctors(database, "n1", clock)
         self.store = AccountStore(
             database, self.vault, self.session_store, self.file_store, doctors
         )
-        self.files = FileService(self.file_store, Inspector(rules), Rooms(), clock, rules, URL_KEY)
+        self.files = FileService(self.file_store, Inspector(files), Rooms(), clock, files, URL_KEY)
         self.code_store = SmsCodeStore(database, self.policy)
         self.failures = LoginFailureStore(database, self.policy)
         self.audit = AuditTrail(database, clock)

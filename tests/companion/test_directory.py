@@ -53,7 +53,7 @@ async def names(user: User, query: str) -> list[str]:
     return [card["name"] for card in found["items"]]
 
 
-@pytest.mark.rule("D1")
+@pytest.mark.rule("D1", "D4")
 @pytest.mark.parametrize(
     ("query", "found"),
     [
@@ -67,7 +67,6 @@ async def names(user: User, query: str) -> list[str]:
         ("q=肌梗", {"皇甫谧"}),
         # its two pairs are there, but not together
         ("q=律失聪", set()),
-        ("recommended=true", {"小傅"}),
         ("recommended=true&department=外科", set()),
         ("recommended=false&q=心", {"皇甫谧", "华佗"}),
         ("q=%20心律%20", {"华佗"}),
@@ -81,6 +80,9 @@ async def names(user: User, query: str) -> list[str]:
         ("department=外科&q=心", {"皇甫谧"}),
         ("department=儿科&title=主任医师", set()),
         ("department=没有", set()),
+        ("recommended=true", {"小傅"}),
+        ("recommended=true&q=华", set()),
+        ("recommended=false&department=外科", {"皇甫谧", "小华"}),
     ],
 )
 async def test_doctors_are_found_by_name_disease_department_and_title(

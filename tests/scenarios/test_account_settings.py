@@ -17,6 +17,7 @@ from tests.scenarios.people import (
     SMS_CODE,
     XIAOFU,
     User,
+    begin,
     id_card,
     upload,
 )
@@ -103,9 +104,26 @@ async def test_only_an_own_picture_that_is_nowhere_else_becomes_an_avatar(
     }
     before = await patient.get("/me")
     for why, file in wrong.items():
-        status, _ = await patient.refused("PATCH", "/me", {"avatar": file, "name": "新名"})
-        assert status == 403, why
+        body = {"avatar": file, "name": "新名"}
+        status, problem = await patient.refused("PATCH", "/me", body)
+        assert (status, list(problem["fields"])) == (400, ["avatar"]), why
     assert await patient.get("/me") == before
+
+
+@pytest.mark.rule("A8", "R6")
+async def test_what_was_said_in_a_room_does_not_become_public(
+    new_patient: NewPatient, enter_as: Enter
+) -> None:
+    patient, doctor = await new_patient(), await enter_as(XIAOFU)
+    made = await begin(patient, doctor)
+    picture = await upload(patient)
+    await patient.emit(
+        "message:send", room=made["room"], client_id="p", kind="image", body={"file": picture}
+    )
+    status, problem = await patient.refused("PATCH", "/me", {"avatar": picture})
+    assert (status, list(problem["fields"])) == (400, ["avatar"])
+    assert (await patient.get("/me"))["avatar"] is None
+    await doctor.emit("consultation:end", consultation=made["id"])
 
 
 @pytest.mark.rule("A8")

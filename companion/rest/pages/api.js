@@ -64,12 +64,12 @@ export class Api {
     return this.#authorised("POST", path, body, { "Idempotency-Key": crypto.randomUUID() });
   }
 
-  put(path, body) {
-    return this.#authorised("PUT", path, body);
-  }
-
   patch(path, body) {
     return this.#authorised("PATCH", path, body);
+  }
+
+  put(path, body) {
+    return this.#authorised("PUT", path, body);
   }
 
   remove(path) {

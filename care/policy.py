@@ -1,7 +1,7 @@
 """Every number of the hospital's rules, with its default. `config.yaml` may replace each."""
 
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import (
     BaseModel,
@@ -119,6 +119,8 @@ class MediaPolicy(Section):
     workers: PositiveInt = 1
     calls_max: PositiveInt = 30
     """A worker; one more is refused."""
+    codecs: tuple[Literal["VP8", "H264"], ...] = ("VP8", "H264")
+    """The video codecs that may be used; a call has the first of them in its first offer."""
     announced: IPvAnyAddress | None = None
     """The address the outside knows, where it isn't this machine's own."""
     start_kbps: PositiveInt = 800

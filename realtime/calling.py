@@ -1,14 +1,14 @@
 """The calls' use cases, joined to what they are kept in and to the gateway's connections."""
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import structlog
 
-from care.calls import Call
+from care.calls import Call, Report
 from care.policy import CallPolicy
 from care.ports import Channel, Clock
 from realtime.gateway.call_commands import CallCommands
@@ -20,6 +20,7 @@ from realtime.stores import Stores
 from signalling.calls import CallService
 from signalling.media.client import MediaWorkers
 from signalling.quality import QualityService
+from signalling.recordings import RecordingService
 from signalling.relaying import RelayService
 from signalling.signals import SignalService
 from signalling.turn import IceServers
@@ -40,17 +41,20 @@ class Calling:
         consent_version: str,
         turn_secret: str | None,
         media_sockets: Path | None,
+        observe: Callable[[str, Report], None],
     ) -> None:
         """Without `media_sockets`, the folder of the media workers' sockets, nothing is relayed."""
         self.calls = CallService(
             stores.calls, stores.consultations, stores.groups, carrier, channel,
             IceServers(policy, turn_secret), clock, policy, consent_version, self._changed,
         )  # fmt: skip
-        self.quality = QualityService(stores.call_quality, clock)
+        self.quality = QualityService(stores.call_quality, clock, observe)
+        self.recordings = RecordingService(stores.recordings, stores.calls, clock)
         sockets = socket_paths(media_sockets, policy.media.workers) if media_sockets else []
         self.relaying = RelayService(
-            self.calls, stores.calls, channel, self.quality, clock, partial(MediaWorkers, sockets)
-        )
+            self.calls, stores.calls, channel, self.quality, self.recordings, clock,
+            partial(MediaWorkers, sockets),
+        )  # fmt: skip
         self.signals = SignalService(stores.calls, channel, self.relaying)
         self.commands = CallCommands(self.calls, self.signals, self.quality)
         self.timed = Timed(stores.calls, self.calls.look_at)

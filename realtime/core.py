@@ -13,7 +13,7 @@ from care.rooms import Draft
 from realtime.calling import Calling
 from realtime.gateway.bus import Bus, Fanout, LocalBus
 from realtime.gateway.connections import Connection, Connections
-from realtime.health import LogMetrics
+from realtime.health import CallMetrics, LogMetrics
 from realtime.relay import MessageRelay
 from realtime.rooms.carrier import Carrier
 from realtime.rooms.consultations import ConsultationService
@@ -126,7 +126,7 @@ class Core:
         )
         self.calling = Calling(
             stores, self.carrier, fanout, clock, policy.calls, consent_version, turn_secret,
-            media_sockets,
+            media_sockets, CallMetrics(registry).observe,
         )  # fmt: skip
         kinds = [
             Timed(kept, self.consultations.run_out),

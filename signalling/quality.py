@@ -1,6 +1,6 @@
 """The quality of calls as both sides measure it (V9)."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -20,15 +20,21 @@ class QualityStore(Protocol):
 
 
 class QualityService:
-    def __init__(self, store: QualityStore, clock: Clock) -> None:
+    def __init__(
+        self, store: QualityStore, clock: Clock, observe: Callable[[str, Report], None]
+    ) -> None:
+        """`observe` is told of each report, and of who measured: a client or the relay."""
         self._store = store
         self._clock = clock
+        self._observe = observe
 
     async def report(self, user: str, call: str, report: Report) -> None:
+        self._observe("client", report)
         await self._store.add(call, user, report, self._clock.now())
 
     async def report_relay(self, call: str, user: str, report: Report) -> None:
         """Add what the server measured of what it gets from a side."""
+        self._observe("relay", report)
         await self._store.add(call, RELAY + user, report, self._clock.now())
 
     async def of(self, call: str) -> dict[str, Any]:

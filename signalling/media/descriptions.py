@@ -1,7 +1,7 @@
 """Session descriptions (SDP) as the relay reads and writes them (RFC 8866, RFC 8829)."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 from typing import Any
@@ -81,11 +81,11 @@ def ice_of(description: SessionDescription) -> str:
     return str(ice and ice.usernameFragment)
 
 
-def video_codec(description: SessionDescription) -> Codec | None:
-    """Choose the first video codec offered that the relay can pass on, which fixes the call's."""
+def video_codec(description: SessionDescription, allowed: Collection[str]) -> Codec | None:
+    """Choose the first video codec offered that may be passed on, which fixes the call's."""
     for section in description.media:
         for offered in section.rtp.codecs:
-            if offered.mimeType.lower() in VIDEO_CODECS:
+            if offered.mimeType.lower() in VIDEO_CODECS and offered.name in allowed:
                 for known in _known("video"):
                     if _same(known, offered):
                         return known

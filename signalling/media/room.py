@@ -102,7 +102,7 @@ class Room:
         """Begin with a device: the user's first, or one in the place of another."""
         if user not in self._sides and len(self._sides) >= SIDES_MAX:
             raise BadRequest("通话人数已满")
-        codec = self._codec or descriptions.video_codec(offer)
+        codec = self._codec or descriptions.video_codec(offer, self._policy.codecs)
         side = Side(
             user, codec, self._policy, self._taps, lambda said: self._offered(self.call, user, said)
         )

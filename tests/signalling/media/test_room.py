@@ -18,9 +18,9 @@ TONES = {"doctor": 440, "patient": 660, "relative": 880, "expert": 1_100}
 class Party:
     """A room and its guests."""
 
-    def __init__(self) -> None:
+    def __init__(self, policy: MediaPolicy | None = None) -> None:
         self.guests: dict[str, Guest] = {}
-        self.room = Room("call", MediaPolicy(), self._offered)
+        self.room = Room("call", policy or MediaPolicy(), self._offered)
         self._answers: set[asyncio.Task[None]] = set()
 
     async def join(self, user: str, codec: str | None = "VP8") -> Guest:
@@ -115,3 +115,11 @@ async def test_the_first_offer_decides_the_calls_video_codec(party: Party) -> No
     assert "H264/90000" in answer
     assert "VP8" not in answer
     assert await party.refusal("expert", "VP8") == "无法使用的 SDP"
+
+
+async def test_a_codec_that_is_not_allowed_is_not_taken() -> None:
+    party = Party(MediaPolicy(codecs=("H264",)))
+    assert await party.refusal("doctor", "VP8") == "没有可用的视频编码：需要 VP8 或 H.264"
+    doctor = await party.join("doctor", "H264")
+    assert "H264/90000" in doctor.pc.remoteDescription.sdp
+    await party.close()

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 import uvloop
 
-from bench import acknowledged, calls, deadlines, idle, lists, search, start
+from bench import acknowledged, calls, deadlines, idle, lists, relay, search, start
 from bench.report import Measurement, save, show
 
 BENCHES: Mapping[str, Measurement] = {
@@ -16,6 +16,7 @@ BENCHES: Mapping[str, Measurement] = {
     "deadlines": deadlines.measure,
     "calls": calls.measure,
     "lists": lists.measure,
+    "relay": relay.measure,
 }
 
 

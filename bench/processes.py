@@ -25,3 +25,12 @@ def child_named(pid: int, name: str) -> int:
             if Path(f"/proc/{child}/comm").read_text().strip() == name:
                 return int(child)
     raise LookupError(f"process {pid} runs no {name}")
+
+
+def child_running(word: str) -> int:
+    """Find the child of this process that has a word among its arguments."""
+    for children in Path(f"/proc/{os.getpid()}/task").glob("*/children"):
+        for child in children.read_text().split():
+            if word.encode() in Path(f"/proc/{child}/cmdline").read_bytes().split(b"\0"):
+                return int(child)
+    raise LookupError(f"no child runs {word}")

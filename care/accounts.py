@@ -72,6 +72,7 @@ class Account(Record):
     password_hash: str | None = None
     must_change_password: bool = False
     avatar: str | None = None
+    """The file of a picture."""
     sex: str | None = None
     birth_date: str | None = None
     id_card: str | None = None

@@ -17,6 +17,9 @@ from care.record import Record
 PUBLIC = "public"
 """What a file is bound to that everybody logged in may read, instead of a room."""
 
+AVATAR = "avatar"
+"""What an avatar is bound to: as public, and let go when its owner takes another one."""
+
 DURATION_TOLERANCE_MS = 500
 """A recorder that stops at the limit still writes its codec's lead-in and last whole frame."""
 

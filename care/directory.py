@@ -57,10 +57,12 @@ class Doctor(Record):
     department: str
     speciality: str = ""
     bio: str = ""
+    avatar: str | None = None
     diseases: tuple[str, ...] = ()
     """More words he is found by."""
     prices: Prices = Prices()
     recommended: bool = False
+    """Chosen by the staff to be shown on the home page."""
     consultation_count: int = Field(default=0, ge=0)
     positive_count: int = Field(default=0, ge=0)
     review_count: int = Field(default=0, ge=0)

@@ -13,7 +13,7 @@ from care.calls import Call
 from care.effects import Line, Outgoing
 from care.errors import Conflict
 from care.media import RecordingState
-from care.record import Record, new_id, wire_time
+from care.record import Record, wire_time
 from care.rooms import Kind
 
 _RUNNING, _INTERRUPTED = RecordingState.RUNNING, RecordingState.INTERRUPTED
@@ -118,14 +118,14 @@ class Recording(Record):
         } | (footage or {})
 
 
-def begun(call: Call, now: datetime) -> Recording:
+def begun(call: Call, recording_id: str, started_at: datetime) -> Recording:
     return Recording(
-        id=new_id(now),
+        id=recording_id,
         call=call.id,
         consultation=call.consultation,
         room=call.room,
         state=_RUNNING,
-        started_at=now,
+        started_at=started_at,
     )
 
 
@@ -183,7 +183,7 @@ class RecordingStore(Protocol):
     """Keeps recordings. A film that is found is whole and durable."""
 
     async def create(self, recording: Recording) -> None:
-        """Store one that runs. Raises Conflict when its call is recorded already."""
+        """Store one that runs, unless it is there already."""
         ...
 
     async def get(self, recording: str) -> Recording | None: ...

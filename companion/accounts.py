@@ -1,12 +1,12 @@
 """The use cases of accounts: register, log in, passwords, the own profile, staff (A1–A11)."""
 
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from care.accounts import SIGNERS, Account, Caller, Purpose, Role, check_name, check_phone
-from care.attachments import PUBLIC, FileKind
 from care.errors import BadRequest, Conflict, Forbidden, RateLimited, Unauthenticated
 from care.passwords import check_password
-from care.ports import AttachmentClaims, Audit, Clock, Vault
+from care.ports import Audit, Clock, Vault
 from care.profiles import edit
 from care.record import new_id
 from companion.passwords import Passwords
@@ -32,8 +32,8 @@ class Accounts:
         vault: Vault,
         audit: Audit,
         keys: SigningKeyStore,
-        uploads: AttachmentClaims,
         clock: Clock,
+        zone: ZoneInfo,
         *,
         terms_version: str,
     ) -> None:
@@ -45,8 +45,8 @@ class Accounts:
         self._vault = vault
         self._audit = audit
         self._keys = keys
-        self._uploads = uploads
         self._clock = clock
+        self._zone = zone
         self._terms_version = terms_version
 
     async def register(
@@ -127,12 +127,14 @@ class Accounts:
     ) -> Account:
         """Change the own account; a new phone needs its code (A8). Raises BadRequest, Conflict."""
         before = await self.profile(caller)
-        after = edit(before, changes, self._clock.now().date())
+        after = edit(before, changes, self._clock.now().astimezone(self._zone).date())
         if after.phone != before.phone:
             await self._redeem(after.phone, Purpose.CHANGE_PHONE, code or "")
-        if after.avatar is not None and after.avatar != before.avatar:
-            await self._show_to_all(after.avatar, caller)
-        if not await self._store.replace(before, after):
+        try:
+            replaced = await self._store.replace(before, after)
+        except Forbidden:
+            raise BadRequest.field("avatar", "请上传一张新的图片作为头像") from None
+        if not replaced:
             raise Conflict(CHANGED_MEANWHILE)
         await self._audit.record(
             caller.user, "account_edited", caller.user, "own", {"fields": sorted(changes)}
@@ -174,13 +176,6 @@ class Accounts:
         if role in SIGNERS:
             await self._keys.ensure(account.id)
         return account.id
-
-    async def _show_to_all(self, avatar: str, caller: Caller) -> None:
-        """Let everybody see an image; it went through the checks of every upload (R6)."""
-        try:
-            await self._uploads.claim(avatar, caller.user, PUBLIC, FileKind.IMAGE)
-        except Forbidden:
-            raise BadRequest.field("avatar", "请上传一张新的图片作为头像") from None
 
     async def _redeem(self, phone: str, purpose: Purpose, code: str) -> None:
         if not await self._codes.redeem(phone, purpose, code):

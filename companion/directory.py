@@ -1,13 +1,14 @@
-"""The use cases of the directory: search, a doctor's page, favourites, heartbeats (D1–D3, D6)."""
+"""The use cases of the directory: search, a doctor's page, favourites, heartbeats (D1–D4, D6)."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from care.accounts import Caller
 from care.directory import Doctor, Favourite, Rank, Search
 from care.errors import Forbidden
 from care.policy import PresencePolicy
-from care.ports import Clock
+from care.ports import Audit, Clock
 from care.reviews import Review
 from storage.doctors import Doctors
 from storage.favourites import Favourites
@@ -35,6 +36,7 @@ class Directory:
         reviews: Reviews,
         departments: Names,
         hospitals: Names,
+        audit: Audit,
         clock: Clock,
         policy: PresencePolicy,
     ) -> None:
@@ -43,6 +45,7 @@ class Directory:
         self._reviews = reviews
         self._departments = departments
         self._hospitals = hospitals
+        self._audit = audit
         self._clock = clock
         self._heartbeat = timedelta(seconds=policy.heartbeat_seconds)
 
@@ -56,6 +59,13 @@ class Directory:
         self, search: Search, after: Rank | None, limit: int
     ) -> list[tuple[Rank, Doctor]]:
         return await self._doctors.search(search, after, limit)
+
+    async def recommend(self, caller: Caller, doctor_id: str, *, recommended: bool) -> None:
+        """Show a doctor on the home page or no longer (D4). Raises Forbidden for an unknown one."""
+        await self._doctor(doctor_id)
+        action = "doctor_recommended" if recommended else "doctor_not_recommended"
+        await self._audit.record(caller.user, action, doctor_id, "edit")
+        await self._doctors.recommend(doctor_id, recommended=recommended)
 
     async def page(self, user: str, doctor_id: str) -> Page:
         """Give a doctor's page as this user sees it. Raises Forbidden for an unknown one."""

@@ -21,6 +21,7 @@ from companion.operator import OperatorService
 from companion.prescribing import Writing
 from companion.prescriptions import PrescriptionService
 from companion.reconciliation import Reconciliation
+from companion.recordings import RecordingPages
 from companion.rest import kernel, openapi, pages
 from companion.rest.bookings import BookingRoutes
 from companion.rest.calls import CallRoutes
@@ -34,6 +35,7 @@ from companion.rest.operator import OperatorRoutes
 from companion.rest.payments import NotificationRoutes, SandboxPaymentRoutes
 from companion.rest.prescriptions import PrescriptionRoutes
 from companion.rest.reconciliation import ReconciliationRoutes
+from companion.rest.recordings import RecordingRoutes
 from companion.rest.reviews import ReviewRoutes
 from companion.rest.schedules import ScheduleRoutes
 from companion.rest.transfers import TransferRoutes
@@ -152,8 +154,14 @@ class Hub:
             self.stores.accounts, self.companion.sessions, self.clock, policy.calls,
         )  # fmt: skip
         self.keeper = Keeper(
-            settings.recordings, self.stores.recordings, self.core.carrier.carry_out, self.clock
-        )
+            settings.recordings, self.stores.recordings, self.core.calling.recordings,
+            self.core.carrier.carry_out, self.clock,
+        )  # fmt: skip
+        self.recordings = RecordingPages(
+            self.stores.recordings, self.stores.calls, self.stores.consultations,
+            self.stores.accounts, self.stores.audit, self.clock, policy.files,
+            runtime.secrets.url_key,
+        )  # fmt: skip
         self._join_prescriptions()
         self._join_feedback()
         self._join_gateway(metrics)
@@ -227,6 +235,7 @@ class Hub:
             *ReconciliationRoutes(self.reconciliation).routes(),
             *NoticeRoutes(core.notices).routes(),
             *CallRoutes(self.call_pages).routes(),
+            *RecordingRoutes(self.recordings, self.settings.files).routes(),
             *TransferRoutes(core.transfers).routes(),
             *GroupRoutes(core.groups).routes(),
             *PrescriptionRoutes(

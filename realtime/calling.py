@@ -20,6 +20,7 @@ from realtime.stores import Stores
 from signalling.calls import CallService
 from signalling.media.client import MediaWorkers
 from signalling.quality import QualityService
+from signalling.recordings import RecordingService
 from signalling.relaying import RelayService
 from signalling.signals import SignalService
 from signalling.turn import IceServers
@@ -48,10 +49,12 @@ class Calling:
             IceServers(policy, turn_secret), clock, policy, consent_version, self._changed,
         )  # fmt: skip
         self.quality = QualityService(stores.call_quality, clock, observe)
+        self.recordings = RecordingService(stores.recordings, stores.calls, clock)
         sockets = socket_paths(media_sockets, policy.media.workers) if media_sockets else []
         self.relaying = RelayService(
-            self.calls, stores.calls, channel, self.quality, clock, partial(MediaWorkers, sockets)
-        )
+            self.calls, stores.calls, channel, self.quality, self.recordings, clock,
+            partial(MediaWorkers, sockets),
+        )  # fmt: skip
         self.signals = SignalService(stores.calls, channel, self.relaying)
         self.commands = CallCommands(self.calls, self.signals, self.quality)
         self.timed = Timed(stores.calls, self.calls.look_at)

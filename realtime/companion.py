@@ -80,7 +80,7 @@ class Companion:
         passwords = Passwords()
         self.accounts = Accounts(
             stores.accounts, stores.login_failures, self.sessions, self.codes, passwords,
-            stores.vault, stores.audit, stores.signing_keys, self.files, clock,
+            stores.vault, stores.audit, stores.signing_keys, clock, zone,
             terms_version=consents.CURRENT["terms"],
         )  # fmt: skip
         self.staff = Staff(self.accounts, stores.doctors, stores.hospitals, stores.departments)
@@ -98,7 +98,7 @@ class Companion:
         self.schedules = ScheduleService(stores.schedules, policy.bookings)
         self.directory = Directory(
             stores.doctors, stores.favourites, stores.reviews, stores.departments,
-            stores.hospitals, clock, policy.presence,
+            stores.hospitals, stores.audit, clock, policy.presence,
         )  # fmt: skip
         self.circle = Circle(
             stores.posts, stores.comments, stores.likes, _forbidden_words(policy), stores.audit,
@@ -118,7 +118,7 @@ class Companion:
             ).routes(),
             *PeopleRoutes(self.people, self._clock, self._policy.people).routes(),
             *ConsentRoutes(consents.load()).routes(),
-            *DirectoryRoutes(self.directory, self._clock).routes(),
+            *DirectoryRoutes(self.directory, self.files, self._clock).routes(),
             *PharmacyRoutes(self.pharmacies, self._clock).routes(),
             *CircleRoutes(self.circle, self.files, self._clock).routes(),
             *CircleStaffRoutes(self.circle, self.files, self._clock).routes(),

@@ -34,9 +34,8 @@ def read_secrets(settings: Settings) -> Secrets:
 
 def recordings_folder(settings: Settings) -> Path:
     """Give the folder where calls are recorded, before they are stored."""
-    folder = settings.data / "recordings"
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    return folder.resolve()
+    settings.recordings.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return settings.recordings
 
 
 @asynccontextmanager

@@ -12,7 +12,9 @@ import sys
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
+from typing import Protocol
 
 import structlog
 
@@ -47,22 +49,30 @@ class LateParts(Exception):
     """Somebody went on with a recording that was stored already."""
 
 
+class CallStore(Protocol):
+    async def get(self, call_id: str) -> Call | None: ...
+
+
 class RecordingService:
     """Keeps the records of what is recorded."""
 
-    def __init__(self, store: RecordingStore, clock: Clock) -> None:
-        self._store, self._clock = store, clock
+    def __init__(self, store: RecordingStore, calls: CallStore, clock: Clock) -> None:
+        self._store, self._calls, self._clock = store, calls, clock
 
-    async def begin(self, call: Call) -> Recording:
-        """Note that a call is recorded from now on. Raises Conflict when it is already."""
-        recording = recordings.begun(call, self._clock.now())
-        await self._store.create(recording)
-        return recording
+    async def ensure(self, recording_id: str, call_id: str, at: datetime) -> Recording | None:
+        """Give a recording's record, made now where its begin was not told; None without a call."""
+        found = await self._store.get(recording_id)
+        if found is None and (call := await self._calls.get(call_id)):
+            await self._store.create(recordings.begun(call, recording_id, at))
+            found = await self._store.get(recording_id)
+        return found
 
-    async def moved(self, recording_id: str, state: RecordingState, problem: str) -> None:
+    async def moved(
+        self, recording_id: str, call_id: str, state: RecordingState, problem: str
+    ) -> None:
         """Note what a worker told; what comes late or twice changes nothing."""
         for _ in range(ATTEMPTS):
-            before = await self._store.get(recording_id)
+            before = await self.ensure(recording_id, call_id, self._clock.now())
             if before is None or state not in recordings.TABLE[before.state]:
                 return
             after = recordings.move(before, state, self._clock.now(), problem)
@@ -78,11 +88,12 @@ class Keeper:
         self,
         folder: Path,
         store: RecordingStore,
+        service: RecordingService,
         carry_out: Callable[[str], Awaitable[None]],
         clock: Clock,
     ) -> None:
         self._folder, self._store, self._clock = folder, store, clock
-        self._carry_out = carry_out
+        self._service, self._carry_out = service, carry_out
         self._retries: dict[str, tuple[int, float]] = {}
 
     async def run(self) -> None:
@@ -113,10 +124,7 @@ class Keeper:
 
     async def keep(self, recording_id: str) -> None:
         """Bring one recording as far as it goes now. Raises what keeps it from going on."""
-        recording = await self._store.get(recording_id)
-        if recording is None:
-            # of another database, or newer than the backup it came from: nothing is thrown away
-            raise Unknown(recording_id)
+        recording = await self._record_of(recording_id)
         if recording.state is RecordingState.STORED:
             await asyncio.to_thread(_remove, self._folder, recording)
             return
@@ -128,6 +136,19 @@ class Keeper:
             found = await asyncio.to_thread(_read, self._folder, recording_id)
         if found.footage is not None:
             await self._keep(recording, found.footage)
+
+    async def _record_of(self, recording_id: str) -> Recording:
+        """Give its record, by its journal where nobody told of it. Raises Unknown."""
+        recording = await self._store.get(recording_id)
+        if recording is not None:
+            return recording
+        about = await asyncio.to_thread(journal.about, self._folder, recording_id)
+        if about is not None:
+            recording = await self._service.ensure(recording_id, about.call, about.started_at)
+        if recording is None:
+            # of another database, or newer than its backup: nothing is thrown away
+            raise Unknown(recording_id)
+        return recording
 
     async def _finish(self, recording_id: str) -> None:
         """Have the film made by a process that may crash on what strangers sent."""

@@ -14,6 +14,7 @@ from care.errors import CareError, Conflict, Unavailable
 from care.media import MediaRelay, RecordingState, RelayEvents, SideStats
 from care.ports import Channel, Clock
 from signalling.calls import ATTEMPTS
+from signalling.recordings import RecordingService
 
 RELAY = "relay"
 """Who an offer of the server is from."""
@@ -51,6 +52,7 @@ class RelayService:
         store: CallStore,
         channel: Channel,
         quality: Quality,
+        recordings: RecordingService,
         clock: Clock,
         join: Callable[[RelayEvents], MediaRelay],
     ) -> None:
@@ -58,6 +60,7 @@ class RelayService:
         self._calls = calls
         self._store = store
         self._channel = channel
+        self._recordings = recordings
         self._quality = quality
         self._clock = clock
         self._relay = join(self)
@@ -163,6 +166,7 @@ class RelayService:
     ) -> None:
         """Show that it runs; where it can't go on, say so in the room: the call does."""
         logger.info("recording_moved", call=call, recording=recording, state=state.value)
+        await self._recordings.moved(recording, call, state, problem)
         if state is RecordingState.RUNNING:
             await self._calls.change(call, lambda now: call_recording.runs(now, recording))
         elif state is RecordingState.INTERRUPTED:

@@ -6,9 +6,12 @@ from pymongo import IndexModel
 from pymongo.errors import DuplicateKeyError
 
 from care.accounts import Account, LogIn, Role
+from care.attachments import AVATAR, FileKind
 from care.errors import Conflict
 from care.ports import Vault
 from storage.database import Database, Document, Session
+from storage.doctors import Doctors
+from storage.files import Files
 from storage.sessions import SessionStore
 
 TAKEN = "该手机号已注册"
@@ -18,11 +21,20 @@ SEALED = ("phone", "id_card", "openid")
 class AccountStore:
     """Keeps accounts, and lets no log-in slip past a change of password."""
 
-    def __init__(self, database: Database, vault: Vault, sessions: SessionStore) -> None:
+    def __init__(
+        self,
+        database: Database,
+        vault: Vault,
+        sessions: SessionStore,
+        files: Files,
+        doctors: Doctors,
+    ) -> None:
         self._accounts = database["accounts"]
         self._run = database.run
         self._vault = vault
         self._sessions = sessions
+        self._files = files
+        self._doctors = doctors
 
     async def ensure_indexes(self) -> None:
         await self._accounts.create_indexes(
@@ -57,18 +69,36 @@ class AccountStore:
         return [document["_id"] async for document in found]
 
     async def replace(self, before: Account, after: Account) -> bool:
-        """Store a change of what was seen; say no when it was no longer so. Raises Conflict."""
+        """Store a change of what was seen; say no when it was no longer so.
+
+        Raises Conflict for a phone that has an account, Forbidden for an avatar that isn't the
+        owner's own picture.
+        """
         document = self._to_document(after)
         # these have writers of their own
         for field in ("password_hash", "must_change_password", "openid"):
             del document[field]
-        try:
+
+        async def work(session: Session) -> bool:
             result = await self._accounts.update_one(
-                {"_id": before.id, "version": before.version}, {"$set": document}
+                {"_id": before.id, "version": before.version}, {"$set": document}, session=session
             )
+            if result.matched_count:
+                await self._change_avatar(session, before, after)
+            return result.matched_count == 1
+
+        try:
+            return await self._run(work)
         except DuplicateKeyError:
             raise Conflict(TAKEN) from None
-        return result.matched_count == 1
+
+    async def _change_avatar(self, session: Session, before: Account, after: Account) -> None:
+        if after.avatar is None or after.avatar == before.avatar:
+            return
+        await self._files.claim_in(session, [after.avatar], after.id, AVATAR, FileKind.IMAGE)
+        if before.avatar is not None:
+            await self._files.let_go_in(session, before.avatar, before.id, AVATAR)
+        await self._doctors.show_avatar(session, after.id, after.avatar)
 
     async def keep_openid(self, account_id: str, openid: str) -> None:
         """Note who the account is in the mini-program; the newest log-in there decides."""

@@ -1,4 +1,4 @@
-"""The doctors collection: the directory's entry of each doctor, `_id` his account's (D1–D3, D6)."""
+"""The doctors collection: the directory's entry of each doctor, `_id` his account's (D1–D4, D6)."""
 
 import re
 from collections.abc import Collection as Some
@@ -111,6 +111,16 @@ class Doctors:
             ],
         )
         return result.matched_count
+
+    async def recommend(self, doctor: str, *, recommended: bool) -> None:
+        """Show a doctor on the home page, or no longer (D4)."""
+        await self._doctors.update_one({"_id": doctor}, {"$set": {"recommended": recommended}})
+
+    async def show_avatar(self, session: Session, doctor: str, avatar: str) -> None:
+        """Show the account's picture in the directory, where the account is a doctor's (A8)."""
+        await self._doctors.update_one(
+            {"_id": doctor}, {"$set": {"avatar": avatar}}, session=session
+        )
 
     async def count_consultation(self, session: Session, doctor: str) -> None:
         """Count one more (D2), in the transaction of the change that makes it count."""

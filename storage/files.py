@@ -90,6 +90,12 @@ class Files:
         """Bind all of them to the room, or none, within another change's transaction."""
         return [await self._claim(session, file, owner, room, kind) for file in files]
 
+    async def let_go_in(self, session: Session, file: str, owner: str, room: str) -> None:
+        """Unbind a file from the room, within another change's transaction: it will be swept."""
+        await self._files.update_one(
+            {"_id": file, "owner": owner, "room": room}, {"$set": {"room": None}}, session=session
+        )
+
     async def _claim(
         self, session: Session, file: str, owner: str, room: str, kind: FileKind
     ) -> Attachment:

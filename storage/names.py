@@ -2,7 +2,11 @@
 
 from collections.abc import Sequence
 
+from pymongo import ASCENDING, IndexModel
+
 from storage.database import Database
+
+SHOWN = [("position", ASCENDING), ("_id", ASCENDING)]
 
 
 class Names:
@@ -10,6 +14,10 @@ class Names:
 
     def __init__(self, database: Database, collection: str) -> None:
         self._names = database[collection]
+
+    async def ensure_indexes(self) -> None:
+        # all of them, in their order
+        await self._names.create_indexes([IndexModel(SHOWN)])
 
     async def put(self, names: Sequence[str]) -> None:
         """Add those that are missing, in this order."""
@@ -19,5 +27,4 @@ class Names:
             )
 
     async def all(self) -> list[str]:
-        # a few dozen at most: sorting them needs no index
-        return [d["_id"] async for d in self._names.find().sort([("position", 1), ("_id", 1)])]
+        return [d["_id"] async for d in self._names.find().sort(SHOWN)]

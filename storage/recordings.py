@@ -5,6 +5,7 @@ recording's by one write. The document names each upload that was begun, for the
 """
 
 import asyncio
+import contextlib
 import hashlib
 import secrets
 from collections.abc import AsyncIterator, Mapping
@@ -17,7 +18,7 @@ from pymongo import ASCENDING, DESCENDING, IndexModel, ReturnDocument
 from pymongo.errors import DuplicateKeyError
 
 from care.effects import Outgoing
-from care.errors import Conflict, Forbidden
+from care.errors import Forbidden
 from care.media import RecordingState
 from care.ports import Clock
 from care.recordings import Claim, LeaseLost, Recording
@@ -47,17 +48,9 @@ class Recordings:
         self._clock = clock
 
     async def ensure_indexes(self) -> None:
+        # a consultation's recordings, newest first
         await self._recordings.create_indexes(
-            [
-                # a call is recorded once at a time, whoever asks on whatever node
-                IndexModel(
-                    [("call", ASCENDING)],
-                    unique=True,
-                    partialFilterExpression={"state": RecordingState.RUNNING.value},
-                ),
-                # a consultation's recordings, newest first
-                IndexModel([("consultation", ASCENDING), ("_id", DESCENDING)]),
-            ]
+            [IndexModel([("consultation", ASCENDING), ("_id", DESCENDING)])]
         )
 
         # GridFS' own: a film's parts in their order
@@ -66,11 +59,9 @@ class Recordings:
         )
 
     async def create(self, recording: Recording) -> None:
-        """Store one that runs. Raises Conflict when its call is recorded already."""
-        try:
+        """Store one that runs, unless it is there already."""
+        with contextlib.suppress(DuplicateKeyError):
             await self._recordings.insert_one(_to_document(recording))
-        except DuplicateKeyError:
-            raise Conflict("通话正在录制") from None
 
     async def get(self, recording: str) -> Recording | None:
         document = await self._recordings.find_one({"_id": recording})

@@ -1,7 +1,7 @@
 """Who may read what was attached to a room: its members, and whom its record says beside (R6)."""
 
 from care.accounts import STAFF
-from care.attachments import PUBLIC
+from care.attachments import AVATAR, PUBLIC
 from storage.accounts import AccountStore
 from storage.complaints import Complaints
 from storage.consultations import Consultations
@@ -33,7 +33,7 @@ class RoomAccess:
         A group's doctors see the case's pictures, the staff those of a complaint.
         """
         return (
-            room == PUBLIC
+            room in (PUBLIC, AVATAR)
             or await self.is_member(user, room)
             or await self._groups.reads_case(user, room)
             or await self._reads_complaint(user, room)

@@ -1,15 +1,16 @@
-"""The routes of the directory and of favourites (D1–D3, D5, D6)."""
+"""The routes of the directory and of favourites (D1–D6)."""
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Annotated, Any
 
 from pydantic import BaseModel, Field, StringConstraints
 
-from care.accounts import Role
+from care.accounts import STAFF, Role
 from care.consultation import Mode
 from care.directory import NO_BIO, Doctor, Order, Rank, Search, Title, price_label
-from care.ports import Clock
+from care.ports import Clock, FileUrls
 from care.record import wire_time
 from companion.directory import Directory
 from companion.rest.kernel import Call, Route
@@ -33,7 +34,7 @@ class DoctorQuery(PageQuery):
     title: Title | None = None
     online: bool | None = None
     recommended: bool | None = None
-    """The home page's doctors (推荐医生, D4)."""
+    """The home page's doctors (推荐医生, D4), whom the staff chooses."""
     sort: Order = Order.RELEVANCE
 
 
@@ -60,6 +61,7 @@ class Card(BaseModel):
     hospital: str
     department: str
     speciality: str
+    avatar_url: str | None
     online: bool
     positive_rate: str | None
     consultation_count: int
@@ -101,12 +103,13 @@ class Heartbeat(BaseModel):
 
 
 class DirectoryRoutes:
-    def __init__(self, directory: Directory, clock: Clock) -> None:
+    def __init__(self, directory: Directory, files: FileUrls, clock: Clock) -> None:
         self._directory = directory
+        self._files = files
         self._clock = clock
 
     def routes(self) -> list[Route]:
-        favourite = "/favourites/{doctor}"
+        favourite, recommended = "/favourites/{doctor}", "/operator/recommended/{doctor}"
         rows = [
             Route("GET", "/departments", self.departments, answer=Listed[Named],
                   summary="All departments"),
@@ -122,6 +125,10 @@ class DirectoryRoutes:
             Route("DELETE", favourite, self.unmark, status=204, summary="No longer a favourite"),
             Route("GET", "/me/favourites", self.favourites, query=PageQuery, answer=Marked,
                   summary="The own favourites, newest first, with their count"),
+            Route("PUT", recommended, partial(self.recommend, True), roles=STAFF, status=204,
+                  summary="Show a doctor on the home page"),
+            Route("DELETE", recommended, partial(self.recommend, False), roles=STAFF, status=204,
+                  summary="No longer show a doctor on the home page"),
             Route("POST", "/me/heartbeat", self.beat, roles=DOCTOR, answer=Heartbeat,
                   summary="Stay online for a while (doctors)"),
         ]  # fmt: skip
@@ -148,12 +155,12 @@ class DirectoryRoutes:
         found = await self._directory.search(search, after, query.limit + 1)
         shown = found[: query.limit]
         following = RankPosition(**dict(shown[-1][0])) if len(found) > query.limit else None
-        return page([self._card(doctor) for _, doctor in shown], following)
+        return page([self._card(doctor, call.caller.user) for _, doctor in shown], following)
 
     async def show(self, call: Call) -> Any:
         shown = await self._directory.page(call.caller.user, call.path["id"])
         return DoctorPage(
-            **dict(self._card(shown.doctor)),
+            **dict(self._card(shown.doctor, call.caller.user)),
             bio=shown.doctor.bio or NO_BIO,
             favourite=shown.favourite,
             review_count=shown.doctor.review_count,
@@ -174,6 +181,9 @@ class DirectoryRoutes:
     async def unmark(self, call: Call) -> None:
         await self._directory.unmark(call.caller.user, call.path["doctor"])
 
+    async def recommend(self, recommended: bool, call: Call) -> None:
+        await self._directory.recommend(call.caller, call.path["doctor"], recommended=recommended)
+
     async def favourites(self, call: Call) -> Any:
         user = call.caller.user
         query: PageQuery = call.query
@@ -181,14 +191,15 @@ class DirectoryRoutes:
         shown = found[: query.limit]
         following = OlderThan(before=shown[-1].mark) if len(found) > query.limit else None
         doctors = await self._directory.among([f.doctor for f in shown])
-        cards = [self._card(doctors[f.doctor]) for f in shown if f.doctor in doctors]
+        cards = [self._card(doctors[f.doctor], user) for f in shown if f.doctor in doctors]
         count = await self._directory.count_favourites(user)
         return {**page(cards, following), "count": count}
 
     async def beat(self, call: Call) -> Any:
         return Heartbeat(online_until=wire_time(await self._directory.hear(call.caller.user)))
 
-    def _card(self, doctor: Doctor) -> Card:
+    def _card(self, doctor: Doctor, viewer: str) -> Card:
+        avatar = doctor.avatar
         prices = {mode: doctor.prices.of(mode) for mode in Mode}
         return Card(
             id=doctor.id,
@@ -197,6 +208,7 @@ class DirectoryRoutes:
             hospital=doctor.hospital,
             department=doctor.department,
             speciality=doctor.speciality,
+            avatar_url=avatar and self._files.urls(avatar, viewer, thumbnail=True)["thumbnail_url"],
             online=doctor.is_online(self._clock.now()),
             positive_rate=doctor.positive_rate,
             consultation_count=doctor.consultation_count,

@@ -2,39 +2,26 @@
 
 import asyncio
 import tempfile
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import structlog
 from aiohttp import BodyPartReader, MultipartReader, web
 from pydantic import BaseModel
 from pydantic.json_schema import SkipJsonSchema
 
-from care.attachments import Attachment, FileKind, max_bytes
+from care.attachments import FileKind, max_bytes
 from care.errors import BadRequest, TooLarge
 from care.policy import FilePolicy
 from care.ports import Clock
 from companion.files import FileService
 from companion.probe import UPLOAD
+from companion.rest.contents import Kept, SignedQuery, send
 from companion.rest.kernel import Also, Call, Content, Route
-from companion.rest.paging import Query
-from companion.rest.problems import answer
-from companion.rest.ranges import NotSatisfiable, Span, matches, read_range
 
 WRITE_BYTES = 256 * 1024
 ENVELOPE_BYTES = 64 * 1024
 """What the boundaries, headers and small fields around the file may take."""
-
-log = structlog.get_logger(__name__)
-
-
-class SignedQuery(Query):
-    """Lenient on purpose: whatever is wrong with it, the answer is that of a bad signature."""
-
-    exp: str = ""
-    u: str = ""
-    t: str = ""
-    sig: str = ""
 
 
 class Stored(BaseModel):
@@ -97,74 +84,21 @@ class FileRoutes:
             return await self._files.upload(owner, file, folder, declared)
 
     async def download(self, call: Call) -> web.StreamResponse:
-        """Answer a GET or HEAD: all, one range, nothing new, or nothing there."""
         attachment, thumbnail = await self._files.open(call.path["file"], call.query.model_dump())
-        request = call.request
-        size = attachment.thumbnail_size or 0 if thumbnail else attachment.size
-        headers = self._headers(attachment, thumbnail=thumbnail)
-        etag = headers["ETag"]
-        if matches(request.headers.get("If-None-Match"), etag):
-            return web.Response(status=304, headers=headers)
-        try:
-            span = _asked_span(request, etag, size)
-        except NotSatisfiable:
-            refused = answer(BadRequest("请求的范围超出文件大小"), status=416)
-            refused.headers["Content-Range"] = f"bytes */{size}"
-            return refused
-        response = web.StreamResponse(status=206 if span else 200, headers=headers)
-        if span:
-            response.headers["Content-Range"] = span.content_range(size)
-        span = span or Span(0, size)
-        response.content_length = span.stop - span.start
-        return await self._send(request, response, attachment, span, thumbnail=thumbnail)
 
-    def _headers(self, attachment: Attachment, *, thumbnail: bool) -> dict[str, str]:
-        suffix = "-small" if thumbnail else ""
-        name = attachment.file_name(thumbnail=thumbnail)
-        return {
-            "Content-Type": "image/jpeg" if thumbnail else attachment.mime,
-            "Content-Disposition": f'inline; filename="{name}"',
-            "ETag": f'"{attachment.sha256}{suffix}"',
-            "Accept-Ranges": "bytes",
-            "Cache-Control": f"private, max-age={self._policy.url_seconds}",
-            # should a browser ever take it for a page, it can do nothing
-            "Content-Security-Policy": "default-src 'none'; sandbox",
-            "X-Content-Type-Options": "nosniff",
-        }
+        def read(start: int, stop: int) -> AsyncIterator[bytes]:
+            return self._files.read(attachment, thumbnail=thumbnail, start=start, stop=stop)
 
-    async def _send(
-        self,
-        request: web.Request,
-        response: web.StreamResponse,
-        attachment: Attachment,
-        span: Span,
-        *,
-        thumbnail: bool,
-    ) -> web.StreamResponse:
-        await response.prepare(request)
-        if request.method == "HEAD":
-            return response
-        content = self._files.read(
-            attachment, thumbnail=thumbnail, start=span.start, stop=span.stop
+        kept = Kept(
+            attachment.id,
+            attachment.file_name(thumbnail=thumbnail),
+            "image/jpeg" if thumbnail else attachment.mime,
+            attachment.thumbnail_size or 0 if thumbnail else attachment.size,
+            attachment.sha256 + ("-small" if thumbnail else ""),
+            self._policy.url_seconds,
+            read,
         )
-        try:
-            async for chunk in content:
-                await response.write(chunk)
-        except ConnectionError:
-            log.debug("download_left")
-        except Exception:
-            # the headers are out: only a broken connection can tell that the rest is missing
-            log.exception("download_failed", file=attachment.id)
-            if request.transport is not None:
-                request.transport.abort()
-        return response
-
-
-def _asked_span(request: web.Request, etag: str, size: int) -> Span | None:
-    """Give the span of a GET whose `If-Range`, if it has one, still holds."""
-    if request.method != "GET" or request.headers.get("If-Range", etag) != etag:
-        return None
-    return read_range(request.headers.get("Range"), size)
+        return await send(call.request, kept)
 
 
 async def _receive(request: web.Request, target: Path, limit: int) -> FileKind | None:

@@ -1,42 +1,56 @@
-"""All that Wenzhen knows of aiortc's inside: the one place that names its private attributes.
+"""All that Wenzhen knows of the inside of aiortc and aioice: the one place that names it.
 
 aiortc decodes what it receives and encodes what it sends. Here its peer connections do ICE, DTLS
-and SRTP alone: a `Wire` takes the packets before its receivers and sends past its senders, which
-are never started.
+and the keys of SRTP alone: a `Wire` takes the packets at the sockets and sends them there, past
+aiortc's receivers and senders, which are never started, and past its queues and tasks, which cost
+more than the relaying itself.
 """
 
 import importlib.metadata
-from collections.abc import Callable, Coroutine
+import struct
+from collections.abc import Callable, Coroutine, Mapping
+from functools import partial
 from typing import Any, Protocol
 
+import structlog
+from aioice import stun
+from aioice.ice import Connection, StunProtocol
 from aiortc import RTCDtlsTransport, RTCPeerConnection, RTCRtpTransceiver
+from aiortc.rtcdtlstransport import State
 from aiortc.rtcrtpparameters import RTCRtpParameters
 from pylibsrtp import Error as SrtpError
 
-WRITTEN_FOR = "1.16."
+WRITTEN_FOR: Mapping[str, str] = {"aiortc": "1.16.", "aioice": "0.13."}
+FAILURES_LOGGED = 3
+"""Of each wire; who sends one such packet can send any number."""
+
+Address = tuple[Any, ...]
+
+logger = structlog.get_logger(__name__)
 
 
 class UnknownVersion(Exception):
-    """Another aiortc is installed than this file was written for."""
+    """Another aiortc or aioice is installed than this file was written for."""
 
 
 class Receiver(Protocol):
     """Takes what a wire brings: decrypted, and otherwise as the other end wrote it."""
 
-    async def take_rtp(self, data: bytes) -> None: ...
+    def take_rtp(self, data: bytes) -> None: ...
 
-    async def take_rtcp(self, data: bytes) -> None: ...
+    def take_rtcp(self, data: bytes) -> None: ...
 
 
-def check_version(installed: str | None = None) -> None:
-    """Refuse an aiortc whose private attributes may have changed. Raises UnknownVersion."""
-    installed = installed or importlib.metadata.version("aiortc")
-    if not installed.startswith(WRITTEN_FOR):
-        raise UnknownVersion(
-            f"aiortc {installed} is installed, but signalling/media/adapter.py is written for "
-            f"{WRITTEN_FOR}*: read the change log of aiortc, run tests/signalling/media, and then "
-            "name the new version here and in pyproject.toml."
-        )
+def check_version(installed: Mapping[str, str] | None = None) -> None:
+    """Refuse libraries whose private attributes may have changed. Raises UnknownVersion."""
+    for name, known in WRITTEN_FOR.items():
+        version = installed[name] if installed else importlib.metadata.version(name)
+        if not version.startswith(known):
+            raise UnknownVersion(
+                f"{name} {version} is installed, but signalling/media/adapter.py is written for "
+                f"{known}*: read the change log of {name}, run tests/signalling/media, and then "
+                "name the new version here and in pyproject.toml."
+            )
 
 
 class Wire:
@@ -45,36 +59,116 @@ class Wire:
     def __init__(self, connection: RTCPeerConnection) -> None:
         self._connection = connection
         self._dtls: RTCDtlsTransport | None = None
+        self._ice: Connection | None = None
+        self._receiver: Receiver | None = None
+        self._peers: set[Address] = set()
+        self._failures = 0
 
     def open_to(self, receiver: Receiver) -> None:
-        """Bring what comes to the receiver, from when the connection has a transceiver."""
+        """Bring what comes to the receiver.
+
+        To be called when the connection has a transceiver, and before it has a local description.
+        """
+        self._receiver = receiver
         self._dtls = self._connection.getTransceivers()[0].receiver.transport
+        ice = self._ice = self._dtls.transport._connection
+        gather = ice.gather_candidates
 
-        async def rtp(data: bytes, arrival_time_ms: int) -> None:  # noqa: ARG001  # aiortc's name
-            await receiver.take_rtp(data)
+        async def gather_and_listen() -> None:
+            await gather()
+            for protocol in ice._protocols:
+                listen = partial(self._arrive, protocol, protocol.datagram_received)
+                protocol.datagram_received = listen  # type: ignore[method-assign]  # the point
 
-        self._dtls._handle_rtp_data = rtp  # type: ignore[method-assign]  # that is the point
-        self._dtls._handle_rtcp_data = receiver.take_rtcp  # type: ignore[method-assign]  # as above
+        ice.gather_candidates = gather_and_listen  # type: ignore[method-assign]  # sockets are there then
 
     @property
     def open(self) -> bool:
-        return self._dtls is not None and self._dtls.state == "connected"
+        return self._dtls is not None and self._dtls._state is State.CONNECTED
 
-    async def send(self, data: bytes) -> None:
+    @property
+    def local(self) -> list[tuple[str, int]]:
+        """The addresses of this end's sockets."""
+        return [(one.host, one.port) for one in self._ice.local_candidates] if self._ice else []
+
+    def send(self, data: bytes) -> None:
         """Send RTP or RTCP; what the wire can't take is lost, as on any network."""
-        if self._dtls is None:
+        dtls = self._dtls
+        if dtls is None or self._ice is None or dtls._state is not State.CONNECTED:
+            return
+        pair = self._ice._nominated.get(1)
+        if pair is None:
             return
         try:
-            await self._dtls._send_rtp(data)
-        except (ConnectionError, SrtpError):
-            # it is not open yet, or no more
-            return
+            srtp = dtls._tx_srtp
+            packet = srtp.protect_rtcp(data) if _is_rtcp(data) else srtp.protect(data)
+        except (SrtpError, ValueError):
+            return  # a number used before, or longer than libsrtp's buffer
+        pair.protocol.transport.sendto(packet, pair.remote_addr)
 
     @property
     def candidate(self) -> str | None:
         """The kind of the other end's ICE candidate in use."""
-        pair = self._dtls.transport._connection._nominated.get(1) if self._dtls else None
+        pair = self._ice._nominated.get(1) if self._ice else None
         return pair.remote_candidate.type if pair else None
+
+    def _arrive(
+        self, protocol: StunProtocol, check: Callable[[bytes, Address], None],
+        data: bytes, sender: Address,
+    ) -> None:  # fmt: skip
+        """Sort a datagram by its first byte (RFC 7983); `check` takes STUN."""
+        if not data:
+            return  # aiortc would look at its first byte, and close
+        if data[0] < 4:
+            if _is_stun(data):
+                check(data, sender)
+        elif not self._knows(sender):
+            return
+        elif 127 < data[0] < 192:
+            self._open_packet(data)
+        elif 19 < data[0] < 64:
+            protocol.receiver.data_received(data, 1)
+
+    def _knows(self, sender: Address) -> bool:
+        """Tell whether ICE has to do with an address; aioice takes data from any."""
+        address = sender[:2]
+        if address in self._peers:
+            return True
+        pairs = self._ice._check_list if self._ice else []
+        if all(pair.remote_addr != address for pair in pairs):
+            return False
+        self._peers.add(address)
+        return True
+
+    def _open_packet(self, data: bytes) -> None:
+        srtp = self._dtls._rx_srtp if self._dtls else None
+        if srtp is None or self._receiver is None or len(data) < 2:
+            return
+        try:
+            if _is_rtcp(data):
+                self._receiver.take_rtcp(srtp.unprotect_rtcp(data))
+            else:
+                self._receiver.take_rtp(srtp.unprotect(data))
+        except SrtpError:
+            return  # of another key, or seen already
+        except Exception:  # whatever one packet leads to must cost that packet alone
+            self._failures += 1
+            if self._failures <= FAILURES_LOGGED:
+                logger.exception("media_packet_failed")
+
+
+def _is_rtcp(data: bytes) -> bool:
+    """Tell RTCP from RTP on one transport (RFC 5761)."""
+    return 192 <= data[1] <= 223
+
+
+def _is_stun(data: bytes) -> bool:
+    """Look before aioice does, which takes what is no STUN for media, and raises on some."""
+    try:
+        stun.parse_message(data)
+    except (ValueError, struct.error):
+        return False
+    return True
 
 
 def take_over(

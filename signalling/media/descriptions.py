@@ -21,8 +21,11 @@ from care.policy import MediaPolicy
 VIDEO_CODECS = {"video/vp8", "video/h264"}
 CANDIDATES_MAX = 32
 SECTIONS_MAX = 8
+PORT_MAX = 65_535
 
-_CANDIDATE = re.compile(r"a=candidate:\S+ 1 udp \d+ (\S+) \d+ typ (?:host|srflx|relay)\b.*", re.I)
+_CANDIDATE = re.compile(
+    r"a=candidate:\S+ 1 udp \d+ (\S+) (\d{1,5}) typ (?:host|srflx|relay)\b.*", re.I
+)
 
 Codec = RTCRtpCodecCapability
 
@@ -40,13 +43,23 @@ def read(sdp: str, kind: str) -> SessionDescription:
         or one.direction not in DIRECTIONS
         or one.ice is None
         or one.dtls is None
+        or not one.dtls.fingerprints
         for one in sections
     ):
         raise BadRequest.field("sdp", "媒体类型与通话不符")
-    bundled = {item for group in description.group for item in group.items}
-    if len(sections) > 1 and not bundled.issuperset(one.rtp.muxId for one in sections):
+    if not _bundled(description):
         raise BadRequest.field("sdp", "需要 max-bundle")
     return description
+
+
+def _bundled(description: SessionDescription) -> bool:
+    """Tell whether all sections go over the transport of the first (RFC 8843)."""
+    mids = [section.rtp.muxId for section in description.media]
+    groups = [group.items for group in description.group if group.semantic == "BUNDLE"]
+    if len(mids) == 1 and not groups:
+        return True
+    together = len(groups) == 1 and set(groups[0]) == set(mids)
+    return together and groups[0][0] == mids[0] and len(set(mids)) == len(mids)
 
 
 def without_names(sdp: str) -> str:
@@ -56,7 +69,7 @@ def without_names(sdp: str) -> str:
         if line.startswith("a=candidate:"):
             candidates += 1
             found = _CANDIDATE.fullmatch(line)
-            if found is None or not _is_address(found[1]) or candidates > CANDIDATES_MAX:
+            if found is None or not _is_usable(*found.groups()) or candidates > CANDIDATES_MAX:
                 continue
         lines.append(line)
     return "\r\n".join(lines)
@@ -66,7 +79,7 @@ def read_candidate(said: Mapping[str, Any]) -> RTCIceCandidate | None:
     """Parse a trickled candidate; None for one that is of no use here, the end among them."""
     line = f"a={said.get('candidate', '')}".replace("a=a=", "a=", 1)
     found = _CANDIDATE.fullmatch(line)
-    if found is None or not _is_address(found[1]):
+    if found is None or not _is_usable(*found.groups()):
         return None
     candidate = candidate_from_sdp(line.removeprefix("a=candidate:"))
     candidate.sdpMid, candidate.sdpMLineIndex = said.get("sdpMid"), said.get("sdpMLineIndex")
@@ -114,12 +127,13 @@ def _same(known: Codec, offered: RTCRtpCodecParameters) -> bool:
     return mine == theirs
 
 
-def _is_address(host: str) -> bool:
+def _is_usable(host: str, port: str) -> bool:
+    """Tell whether a socket can send there; asyncio closes one that is told of port 65536."""
     try:
-        ip_address(host)
+        address = ip_address(host)
     except ValueError:
         return False
-    return True
+    return 0 < int(port) <= PORT_MAX and not (address.is_multicast or address.is_unspecified)
 
 
 @dataclass

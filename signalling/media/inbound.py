@@ -1,8 +1,8 @@
 """One stream that a side sends to its media room: what of it is missing, and who is given it."""
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterable
-from typing import Any, Protocol
+from collections.abc import Callable, Iterable
+from typing import Protocol
 
 from aiortc.rate import RemoteBitrateEstimator
 from aiortc.rtcrtpparameters import RTCRtpCodecParameters
@@ -28,7 +28,7 @@ MISSING_MAX = 256
 ASK_SECONDS = 0.1
 ASK_TIMES = 8
 
-Send = Callable[[bytes], Coroutine[Any, Any, None]]
+Send = Callable[[bytes], None]
 
 
 class Subscriber(Protocol):
@@ -37,7 +37,7 @@ class Subscriber(Protocol):
     limit: int | None
     """Bits a second that the way to it bears, where known."""
 
-    async def forward(self, source: "Inbound", packet: RtpPacket, codec: str) -> None: ...
+    def forward(self, source: "Inbound", packet: RtpPacket, codec: str) -> None: ...
 
 
 class Inbound:
@@ -65,7 +65,6 @@ class Inbound:
         self._loop = asyncio.get_running_loop()
         self._key_asked = -KEY_FRAME_SECONDS
         self._key_wanted: asyncio.TimerHandle | None = None
-        self._asking: set[asyncio.Task[None]] = set()
 
     def agree(self, codecs: Iterable[RTCRtpCodecParameters]) -> None:
         """Take these codecs from now on, known by their payload types."""
@@ -88,7 +87,7 @@ class Inbound:
         if self._key_wanted is not None:
             self._key_wanted.cancel()
 
-    async def take(self, packet: RtpPacket) -> None:
+    def take(self, packet: RtpPacket) -> None:
         now = self._loop.time()
         self.received_bytes += len(packet.payload)
         self._estimate(packet, now)
@@ -108,11 +107,11 @@ class Inbound:
         self.codec = codec.name
         if self.kind == "video":
             self._look_for_key_frame(codec.name, packet)
-            await self._look_for_gaps(packet, now)
+            self._look_for_gaps(packet, now)
         for tap in self._taps:
             tap.on_rtp(self.user, self.kind, codec.name, packet, now)
         for subscriber in self.subscribers:
-            await subscriber.forward(self, packet, codec.name)
+            subscriber.forward(self, packet, codec.name)
 
     def take_report(self, report: RtcpSrPacket) -> None:
         self.report, self.report_at = report, self._loop.time()
@@ -160,11 +159,11 @@ class Inbound:
             self._key_wanted.cancel()
             self._key_wanted = None
 
-    async def _look_for_gaps(self, packet: RtpPacket, now: float) -> None:
+    def _look_for_gaps(self, packet: RtpPacket, now: float) -> None:
         lost = self._missing.note(packet.sequence_number, now)
         if lost:
             nack = RtcpRtpfbPacket(RTCP_RTPFB_NACK, self.own_ssrc, packet.ssrc, lost)
-            await self._send(bytes(nack))
+            self._send(bytes(nack))
         if self._missing.given_up:
             self._missing.given_up = False
             self.ask_key_frame()
@@ -175,16 +174,15 @@ class Inbound:
         if self.ssrc is None:
             return
         asked = RtcpPsfbPacket(fmt=RTCP_PSFB_PLI, ssrc=self.own_ssrc, media_ssrc=self.ssrc)
-        task = self._loop.create_task(self._send(bytes(asked)))
-        self._asking.add(task)
-        task.add_done_callback(self._asking.discard)
+        self._send(bytes(asked))
 
     def _estimate(self, packet: RtpPacket, now: float) -> None:
         if packet.extensions.abs_send_time is None:
             return
         found = self._estimator.add(
             arrival_time_ms=int(now * 1_000), abs_send_time=packet.extensions.abs_send_time,
-            payload_size=len(packet.payload) + packet.padding_size, ssrc=packet.ssrc,
+            # it would remember every SSRC that it was ever told
+            payload_size=len(packet.payload) + packet.padding_size, ssrc=0,
         )  # fmt: skip
         if found is not None:
             self._estimated = found[0]

@@ -32,6 +32,8 @@ LATE_MAX = 500
 """What is further behind is forgotten by receivers, and would be refused by SRTP's window."""
 REPEAT_SECONDS = 0.02
 """A packet asked for again so soon is on its way."""
+REPEATS_MAX = 256
+"""What may be sent again at once; over time, no more than was sent."""
 SPLICE_SECONDS = 0.02
 CLOCK = {"audio": 48_000, "video": 90_000}
 HEADER = struct.Struct("!BBHLL")
@@ -62,6 +64,7 @@ class Outbound:
         self._types: dict[str, int] = {}
         self._rtx_types: dict[str, int] = {}
         self._extensions: Extensions | None = None
+        self._repeats = REPEATS_MAX
         self._history: list[Sent | None] = [None] * HISTORY
         # in the lower half: a number that wraps soon after the start breaks SRTP's receivers
         self._newest = random16() % 0x7000 + 0x400
@@ -106,7 +109,7 @@ class Outbound:
         if self.source is not None and self._types:
             self.source.ask_key_frame()
 
-    async def forward(self, source: Inbound, packet: RtpPacket, codec: str) -> None:
+    def forward(self, source: Inbound, packet: RtpPacket, codec: str) -> None:
         payload_type = self._types.get(codec)
         if payload_type is None:
             return
@@ -129,13 +132,14 @@ class Outbound:
             self._newest, self._timestamp, self._timestamp_at = sequence, timestamp, now
         self._codec = codec
         if self.kind == "video":
+            self._repeats = min(self._repeats + 1, REPEATS_MAX)
             self._history[sequence % HISTORY] = Sent(
                 sequence, packet.marker, timestamp, packet.payload, now
             )
         self.packets += 1
         self.octets += len(packet.payload)
         level = packet.extensions.audio_level
-        await self._send(
+        self._send(
             HEADER.pack(
                 0x90 if (block := self._block(level)) else 0x80,
                 packet.marker << 7 | payload_type, sequence, timestamp, self.ssrc,
@@ -143,13 +147,16 @@ class Outbound:
             + block + packet.payload
         )  # fmt: skip
 
-    async def send_again(self, numbers: list[int]) -> None:
+    def send_again(self, numbers: list[int]) -> None:
         """Send again what is missed, as retransmissions of their own where agreed (RFC 4588)."""
         now = self._loop.time()
         for number in numbers:
             sent = self._history[number % HISTORY]
             if sent is None or sent.sequence != number or now - sent.at < REPEAT_SECONDS:
                 continue
+            if not self._repeats:
+                return
+            self._repeats -= 1
             sent.at = now
             rtx = self._rtx_types.get(self._codec)
             block = self._block(None)
@@ -159,13 +166,13 @@ class Outbound:
                 head = HEADER.pack(
                     first, sent.marker << 7 | kind, number, sent.timestamp, self.ssrc
                 )
-                await self._send(head + block + sent.payload)
+                self._send(head + block + sent.payload)
                 continue
             self._rtx_sequence = self._rtx_sequence + 1 & SEQUENCE
             head = HEADER.pack(
                 first, sent.marker << 7 | rtx, self._rtx_sequence, sent.timestamp, self._rtx_ssrc
             )
-            await self._send(head + block + number.to_bytes(2, "big") + sent.payload)
+            self._send(head + block + number.to_bytes(2, "big") + sent.payload)
 
     def sender_report(self) -> RtcpSrPacket | None:
         """Pass on what the source says of its clocks, moved on to now: lips follow them."""

@@ -207,7 +207,7 @@ class Side:
         while True:
             await asyncio.sleep(REPORT_SECONDS)
             if self.open:
-                await self.traffic.report()
+                self.traffic.report()
                 await self._offer()
 
     def _stands(self) -> None:

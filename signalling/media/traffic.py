@@ -63,36 +63,36 @@ class Traffic:
         for source in self.sources.values():
             source.close()
 
-    async def take_rtp(self, data: bytes) -> None:
+    def take_rtp(self, data: bytes) -> None:
         try:
             packet = RtpPacket.parse(data, self._extensions)
         except MALFORMED:
             return
         for source in self.sources.values():
             if source.knows(packet.payload_type):
-                await source.take(packet)
+                source.take(packet)
                 return
 
-    async def take_rtcp(self, data: bytes) -> None:
+    def take_rtcp(self, data: bytes) -> None:
         try:
             packets = RtcpPacket.parse(data)
         except MALFORMED:
             return
         for packet in packets:
-            await self._take(packet)
+            self._take(packet)
 
-    async def report(self) -> None:
+    def report(self) -> None:
         """Send what RTCP has to say, once a second."""
         for outbound in self.outbounds:
             if (report := outbound.sender_report()) is not None:
-                await self._send(bytes(report))
+                self._send(bytes(report))
         for source in self.sources.values():
             info = source.receiver_info()
             if info is None:
                 continue
-            await self._send(bytes(RtcpRrPacket(ssrc=source.own_ssrc, reports=[info])))
+            self._send(bytes(RtcpRrPacket(ssrc=source.own_ssrc, reports=[info])))
             if source.kind == "video" and (limit := source.limit) is not None:
-                await self._send(self._estimate(source, limit))
+                self._send(self._estimate(source, limit))
 
     def _estimate(self, source: Inbound, limit: int) -> bytes:
         """Ask a side to send no more than the poorest of the ways its pictures go (REMB)."""
@@ -100,7 +100,7 @@ class Traffic:
         fci = pack_remb_fci(max(least, min(limit, most)), [source.ssrc or 0])
         return bytes(RtcpPsfbPacket(fmt=RTCP_PSFB_APP, ssrc=source.own_ssrc, media_ssrc=0, fci=fci))
 
-    async def _take(self, packet: AnyRtcpPacket) -> None:
+    def _take(self, packet: AnyRtcpPacket) -> None:
         if isinstance(packet, RtcpSrPacket):
             for source in self.sources.values():
                 if source.ssrc == packet.ssrc:
@@ -111,7 +111,7 @@ class Traffic:
                     outbound.take_report(report)
         elif isinstance(packet, RtcpRtpfbPacket) and packet.fmt == RTCP_RTPFB_NACK:
             if outbound := self._outbound(packet.media_ssrc):
-                await outbound.send_again(packet.lost)
+                outbound.send_again(packet.lost)
         elif isinstance(packet, RtcpPsfbPacket):
             self._take_wish(packet)
 

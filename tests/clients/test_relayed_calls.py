@@ -13,8 +13,10 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, Page, expect
 
-from signalling.media.recording.finish import finish
 from tests.clients.calling import Pair, Side, flows, press, shows
+from tests.clients.playing import play
+from tests.scenarios.calling import Hall
+from tests.scenarios.recorded import stored
 from tests.server import ServerProcess
 
 WAIT_SECONDS = 20.0
@@ -251,13 +253,16 @@ async def test_a_recording_is_asked_for_shown_and_holds_both_sides(
         await flows(doctor, patient)
 
         call = await the_call(doctor)
-        (journal,) = (server.data / "recordings").glob("*.journal")
-        footage = await asyncio.to_thread(finish, journal.parent, journal.name.partition(".")[0])
-
-        assert footage is not None
-        assert footage.call == call["id"]
-        assert footage.duration_ms / 1000 >= lasted
-        held = {(track.user, track.kind) for track in footage.tracks}
+        hall = Hall(pair.doctor.http, server.url)
+        kept = await stored(hall, pair.doctor.token, call["consultation"])
+        assert kept["call"] == call["id"]
+        assert kept["duration_ms"] / 1000 >= lasted
+        held = {(track["user"], track["kind"]) for track in kept["tracks"]}
         users = {party["user"] for party in call["parties"]}
         assert held == {(user, kind) for user in users for kind in ("audio", "video")}
+        path = f"/recordings/{kept['id']}/link"
+        _, signed = await hall.rest(pair.patient.token, "POST", path, {})
+        played = await play(browser, server.url, signed["url"], 0.0)
+        assert played["duration"] == pytest.approx(kept["duration_ms"] / 1000, abs=0.5)
+        assert min(played["pictures"], played["sound"]) > 0
         await pair.close()

@@ -1,4 +1,4 @@
-"""The own account on the first page (A7, A8)."""
+"""The own account on the first page and its recommended doctors (A7, A8, D4)."""
 
 import io
 
@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 from playwright.async_api import Page, expect
 
-from tests.clients.test_first_page import browser, page
+from tests.clients.test_first_page import _log_in, browser, page
 from tests.scenarios.people import PASSWORD, register
 from tests.server import ServerProcess
 
@@ -44,6 +44,7 @@ async def test_a_patient_changes_his_details_and_his_password(
         avatar = form.get_by_role("img", name="头像")
         await expect(avatar).to_be_visible()
         assert await avatar.evaluate("(image) => image.decode().then(() => image.naturalWidth)") > 0
+        await expect(patient.locator(".name")).to_have_text("小白兔")
         me = await account.get("/me")
         assert (me["name"], me["sex"], me["birth_date"]) == ("小白兔", "female", "1990-02-28")
 
@@ -57,3 +58,17 @@ async def test_a_patient_changes_his_details_and_his_password(
             "POST", "/auth/login", {"phone": account.phone, "password": NEW_PASSWORD}
         )
         assert answer.status == 200
+
+
+@pytest.mark.rule("D4")
+async def test_a_patient_begins_with_a_recommended_doctor(page: Page) -> None:
+    patient = page.locator("#patient")
+    await _log_in(patient, "13800000001")
+    doctors = patient.get_by_role("list", name="推荐医生").get_by_role("listitem")
+    second = doctors.nth(1)
+    await expect(second).to_contain_text("好评率")
+    name = await second.get_by_role("strong").inner_text()
+    await expect(patient.get_by_label("病情描述")).to_be_visible()
+    await second.get_by_role("button", name="去问诊").click()
+    chosen = patient.get_by_role("combobox", name="医生").locator("option:checked")
+    await expect(chosen).to_contain_text(name)

@@ -25,6 +25,7 @@ from companion.tokens import AccessTokens, SigningKeys
 from storage.accounts import AccountStore
 from storage.audit import AuditTrail
 from storage.database import Database
+from storage.doctors import Doctors
 from storage.files import Files
 from storage.login_failures import LoginFailureStore
 from storage.sessions import SessionStore
@@ -32,6 +33,7 @@ from storage.signing_keys import SigningKeyStore
 from storage.sms_codes import SmsCodeStore
 from storage.vault import Vault
 from tests.clock import ManualClock
+from tests.companion.files.server import URL_KEY, Rooms
 
 KEYS = SigningKeys({"k1": b"1" * 32, "k2": b"2" * 32}, current="k2")
 PASSWORD = "wenzhen-2026"
@@ -50,13 +52,6 @@ class Phone:
         self.received.append((phone, values["code"]))
 
 
-class NoRooms:
-    """Accounts have no rooms; implements `care.attachments.RoomReaders`."""
-
-    async def may_read(self, user: str, room: str) -> bool:
-        raise AssertionError(f"{user} read {room}")
-
-
 class Hospital:
     """One process's accounts. Two of them on one database are two processes."""
 
@@ -72,7 +67,12 @@ class Hospital:
         self.clock = clock
         self.vault = Vault({"v1": b"v" * 32}, "v1", b"i" * 32)
         self.session_store = SessionStore(database)
-        self.store = AccountStore(database, self.vault, self.session_store)
+        self.file_store, files = Files(database), FilePolicy()
+        doctors = Doctors(database, "n1", clock)
+        self.store = AccountStore(
+            database, self.vault, self.session_store, self.file_store, doctors
+        )
+        self.files = FileService(self.file_store, Inspector(files), Rooms(), clock, files, URL_KEY)
         self.code_store = SmsCodeStore(database, self.policy)
         self.failures = LoginFailureStore(database, self.policy)
         self.audit = AuditTrail(database, clock)
@@ -88,11 +88,6 @@ class Hospital:
         )
         zone = ZoneInfo("Asia/Shanghai")
         self.codes = SmsCodes(self.code_store, phone, self.vault, clock, self.policy, zone)
-        files = FilePolicy()
-        self.file_store = Files(database)
-        self.files = FileService(
-            self.file_store, Inspector(files), NoRooms(), clock, files, b"u" * 32
-        )
         # as weak as argon2 gets: tests hash often
         passwords = Passwords(PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
         self.one_tap = OneTap(
@@ -108,8 +103,8 @@ class Hospital:
             self.vault,
             self.audit,
             SigningKeyStore(database, self.vault),
-            self.files,
             clock,
+            zone,
             terms_version="1",
         )
 

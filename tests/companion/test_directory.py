@@ -34,7 +34,7 @@ async def doctors(ward: Ward) -> dict[str, str]:
         {"name": "小傅", "department": "口腔颌面科", "diseases": ["智齿冠周炎"],
          "prices": {"text": 0, "voice": None, "video": 1}, "consultation_count": 5,
          "positive_count": 2, "review_count": 3, "recommended": True},
-        {"name": "皇甫谧", "department": "外科", "speciality": "心肌梗塞", "bio": "专家",
+        {"name": "皇甫谧", "department": "外科", "speciality": "心肌梗塞,ct", "bio": "专家",
          "positive_count": 3, "review_count": 3},
         {"name": "华佗", "department": "儿科", "speciality": "心律失常,失聪",
          "title": "副主任医师", "consultation_count": 9, "positive_count": 0, "review_count": 4},
@@ -62,6 +62,13 @@ async def names(user: User, query: str) -> list[str]:
         ("q=智齿", {"小傅"}),
         ("q=心", {"皇甫谧", "华佗"}),
         ("q=失聪", {"华佗"}),
+        ("q=佗", {"华佗", "小华"}),
+        ("q=CT", {"皇甫谧"}),
+        ("q=肌梗", {"皇甫谧"}),
+        # its two pairs are there, but not together
+        ("q=律失聪", set()),
+        ("recommended=true&department=外科", set()),
+        ("recommended=false&q=心", {"皇甫谧", "华佗"}),
         ("q=%20心律%20", {"华佗"}),
         ("q=.*", set()),
         ("q=(", set()),
@@ -154,8 +161,8 @@ async def test_a_card_shows_who_he_is_how_good_how_busy_and_what_he_costs(
     (card,) = (await patient.get("doctors?q=小傅"))["items"]
     assert card == {
         "id": doctors["小傅"], "name": "小傅", "title": "主任医师", "hospital": "福州市第七医院",
-        "department": "口腔颌面科", "speciality": "", "online": False, "positive_rate": "66.66%",
-        "consultation_count": 5, "recommended": True,
+        "department": "口腔颌面科", "speciality": "", "avatar_url": None, "online": False,
+        "positive_rate": "66.66%", "consultation_count": 5, "recommended": True,
         "prices": {
             "text": {"price": 0, "label": "免费"},
             "voice": {"price": None, "label": "未开通"},

@@ -116,14 +116,14 @@ class Ward:
         )
         self.directory = Directory(
             self.doctors, self.favourites, self.reviews, self.departments, self.hospitals,
-            clock, PresencePolicy(),
+            hospital.audit, clock, PresencePolicy(),
         )  # fmt: skip
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> "Ward":
         for store in (
-            self.people_store, self.doctors, self.favourites, self.reviews, self.outbox,
-            self.consultations,
+            self.people_store, self.doctors, self.departments, self.hospitals, self.favourites,
+            self.reviews, self.outbox, self.consultations,
         ):  # fmt: skip
             await store.ensure_indexes()
         client = TestClient(TestServer(self._app()))
@@ -139,7 +139,7 @@ class Ward:
         rows = [
             *AuthRoutes(h.accounts, h.one_tap, h.sessions, h.codes, h.files, h.policy).routes(),
             *PeopleRoutes(self.people, h.clock, PeoplePolicy()).routes(),
-            *DirectoryRoutes(self.directory, h.clock).routes(),
+            *DirectoryRoutes(self.directory, h.files, h.clock).routes(),
             *ConsentRoutes(consents.load()).routes(),
         ]
         kernel.mount(app, rows, h.tokens)

@@ -34,7 +34,7 @@ PUBLIC = {
     "POST /auth/sms-codes", "POST /auth/register", "POST /auth/login", "POST /auth/wechat-login",
     "POST /auth/refresh", "POST /auth/password-reset", "GET /consents", "GET /openapi.json",
     "GET /files/{file}", "HEAD /files/{file}", "POST /payments/sandbox/{payment}/succeed",
-    "POST /call-tickets/redeem",
+    "POST /call-tickets/redeem", "GET /recordings/{id}/content", "HEAD /recordings/{id}/content",
 }  # fmt: skip
 """What needs no token; the last prove themselves by a signature, a demo, or a ticket."""
 
@@ -47,10 +47,10 @@ NOBODYS = {
     "/operator/reconciliations/{date}",
     "/operator/payments/{id}", "/operator/articles/{id}", "/operator/topics/{id}",
     "/operator/comments/{id}", "/articles/{id}", "/topics/{id}", "/comments/{id}",
-    "/complaints/{id}",
+    "/complaints/{id}", "/operator/recommended/{doctor}",
     "/likes/{kind}",
     "/calls/{id}", "/transfers/{id}", "/groups/{id}", "/doctors/{id}", "/favourites/{doctor}",
-    "/files/{file}", "/payments/sandbox/{payment}",
+    "/files/{file}", "/payments/sandbox/{payment}", "/recordings/{id}",
 }  # fmt: skip
 UNKNOWN_ID_IS_FINE = {"DELETE /favourites/{doctor}"}
 """Taking away what isn't there leaves what was asked for."""

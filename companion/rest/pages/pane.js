@@ -38,6 +38,12 @@ export class Pane {
     return this.api.user;
   }
 
+  // The own account was edited.
+  keepMe(user) {
+    this.api.user = user;
+    this.name.textContent = user.name;
+  }
+
   tell = (message) => {
     clearTimeout(this.#telling);
     this.note.textContent = message;
@@ -75,8 +81,9 @@ export class Pane {
     }
     this.note.hidden = true;
     this.account.hidden = false;
+    this.name = h("span", { class: "name" }, this.me.name);
     this.account.replaceChildren(
-      h("span", { class: "name" }, this.me.name), this.status,
+      this.name, this.status,
       button("模拟断网", () => this.socket.lose(), "link"),
       button("退出", () => this.#logOut(), "link"));
     this.#view = new this.#options.view(this);

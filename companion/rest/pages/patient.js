@@ -6,6 +6,7 @@ import { Consultations } from "./consultations.js";
 import { GroupsOfMine, groupView } from "./groups.js";
 import { button, guarded, h, money, shortTime } from "./dom.js";
 import { complaintBox } from "./complaints.js";
+import { recommendedDoctors } from "./recommended.js";
 import { RequestForm } from "./request.js";
 import { reviewForm } from "./reviews.js";
 import { settingsBox } from "./settings.js";
@@ -39,8 +40,9 @@ export class PatientView {
     const form = new RequestForm(this.#pane, (request) => this.#submit(request));
     const circle = new Circle(this.#pane);
     this.element.replaceChildren(
-      this.#groups.element, this.list, form.element, circle.element, complaintBox(this.#pane),
-      settingsBox(this.#pane));
+      this.#groups.element, this.list,
+      recommendedDoctors(this.#pane, (id) => form.choose(id)), form.element, circle.element,
+      complaintBox(this.#pane), settingsBox(this.#pane));
     this.#consultations.load();
     form.build().catch((error) => this.#pane.tell(error.message));
   }

@@ -52,6 +52,14 @@ export class RequestForm {
     this.#doctorChanged();
   }
 
+  choose(doctor) {
+    // not built yet
+    if (!this.doctor) return;
+    this.doctor.value = doctor;
+    this.#doctorChanged();
+    this.element.scrollIntoView({ block: "start" });
+  }
+
   #offer() {
     const changed = (work) => guarded(this.#pane.tell, work);
     this.doctor = h("select", {

@@ -38,7 +38,7 @@ function profileForm(pane, me, load) {
   return h("form", {
     class: "card-form", ariaLabel: "修改资料",
     onsubmit: guarded(pane.tell, async () => {
-      await pane.api.patch("/me", await changes());
+      pane.keepMe(await pane.api.patch("/me", await changes()));
       await load();
       pane.tell("资料已保存");
     }),
@@ -73,7 +73,9 @@ function passwordForm(pane) {
       pane.tell("密码已修改，其他设备需要重新登录");
     }),
   },
-  field("旧密码", old), field("新密码", fresh), field("确认密码", again),
+  field("旧密码", old),
+  field("新密码", fresh, hint("密码不能包括空格，由8-16位的字母、数字、符号中至少2种组成")),
+  field("确认密码", again),
   h("button", { type: "submit", class: "primary" }, "修改密码"));
   return form;
 }

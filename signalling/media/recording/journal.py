@@ -89,7 +89,7 @@ class End:
 Entry = About | Source | Packet | Report | Dropped | End
 
 
-def about(entry: About) -> bytes:
+def beginning(entry: About) -> bytes:
     return _entry(ABOUT, entry.model_dump_json().encode())
 
 
@@ -178,6 +178,11 @@ def parts(folder: Path, recording: str) -> list[Path]:
     return sorted(folder.glob(f"{recording}.*{JOURNAL}"))
 
 
+def about(folder: Path, recording: str) -> About | None:
+    """Read what a recording is of; None where there is nothing that can be read."""
+    return next((e for e in read(parts(folder, recording)) if isinstance(e, About)), None)
+
+
 def create(folder: Path, entry: About) -> BinaryIO:
     """Begin the next part, locked from the moment its name says so. Raises OSError."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -185,7 +190,7 @@ def create(folder: Path, entry: About) -> BinaryIO:
     file = nameless.open("xb", buffering=0)
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        append(file, MAGIC + about(entry))
+        append(file, MAGIC + beginning(entry))
         milliseconds = int(entry.started_at.timestamp() * 1000)
         # unlike a rename, this never takes the place of another one
         (folder / f"{entry.recording}.{milliseconds:014d}{JOURNAL}").hardlink_to(nameless)

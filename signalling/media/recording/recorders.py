@@ -35,7 +35,8 @@ class Recorders:
         """Record the room's call from now on, under another id than before."""
         if (running := self._running.get(call)) and running.recording == recording:
             return
-        await self.stop(call)
+        while call in self._running:
+            await self.stop(call)
         recorder = Recorder(
             self._folder, recording, call, now, lambda problem: self._failed(call, problem)
         )

@@ -19,10 +19,10 @@ class Heard:
         self.rtp: list[RtpPacket] = []
         self.rtcp: list[object] = []
 
-    async def take_rtp(self, data: bytes) -> None:
+    def take_rtp(self, data: bytes) -> None:
         self.rtp.append(RtpPacket.parse(data))
 
-    async def take_rtcp(self, data: bytes) -> None:
+    def take_rtcp(self, data: bytes) -> None:
         self.rtcp.extend(RtcpPacket.parse(data))
 
 
@@ -32,7 +32,7 @@ def test_the_installed_aiortc_is_the_one_the_adapter_was_written_for() -> None:
 
 def test_another_aiortc_is_refused_in_a_clear_sentence() -> None:
     with pytest.raises(UnknownVersion, match=r"aiortc 1\.17\.0 is installed, but .* 1\.16\."):
-        check_version("1.17.0")
+        check_version({"aiortc": "1.17.0", "aioice": "0.13.0"})
 
 
 async def test_a_wire_brings_packets_and_aiortc_decodes_nothing() -> None:
@@ -62,7 +62,7 @@ async def test_a_wire_brings_packets_and_aiortc_decodes_nothing() -> None:
         assert wire.candidate in {"host", "prflx"}
         assert f"a=ssrc:{ssrcs(transceiver)[0]}" in here.localDescription.sdp
         mine = RtpPacket(payload_type=96, ssrc=ssrcs(transceiver)[0], payload=b"\xf8\xff\xfe")
-        await wire.send(mine.serialize())
+        wire.send(mine.serialize())
         started = {thread.name for thread in threading.enumerate()} - threads
         # the guest's own decoder is the only one
         assert len([name for name in started if name.endswith("-decoder")]) <= 1
@@ -70,4 +70,4 @@ async def test_a_wire_brings_packets_and_aiortc_decodes_nothing() -> None:
         await here.close()
         await guest.close()
     # a closed wire loses what it is given
-    await wire.send(mine.serialize())
+    wire.send(mine.serialize())

@@ -24,7 +24,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from signalling.media.inbound import ASK_TIMES, Inbound, Missing
-from signalling.media.outbound import REPEAT_SECONDS, Outbound
+from signalling.media.outbound import HISTORY, REPEAT_SECONDS, REPEATS_MAX, Outbound
 from signalling.media.packets import MID, SEND_TIME, Extensions, begins_key_frame, behind
 
 VP8 = RTCRtpCodecParameters(mimeType="video/VP8", clockRate=90_000, payloadType=97)
@@ -118,11 +118,11 @@ class Line:
         said = [packet for data in self.asked for packet in RtcpPacket.parse(data)]
         return [packet for packet in said if isinstance(packet, kind)]
 
-    async def _send(self, data: bytes) -> None:
+    def _send(self, data: bytes) -> None:
         assert not is_rtcp(data)
         self.sent.append(data)
 
-    async def _ask(self, data: bytes) -> None:
+    def _ask(self, data: bytes) -> None:
         self.asked.append(data)
 
 
@@ -140,7 +140,7 @@ async def test_packets_get_the_subscribers_headers(line: Line) -> None:
     line.outbound.attach(source)
 
     for number in (0xFFFE, 0xFFFF, 0x10000):
-        await source.take(video(number, KEY))
+        source.take(video(number, KEY))
 
     first, second, third = line.packets
     assert (first.ssrc, first.payload_type, first.payload) == (7, 97, KEY)
@@ -153,7 +153,7 @@ async def test_pictures_begin_with_a_key_frame(line: Line) -> None:
     line.outbound.attach(source)
 
     for number, payload in enumerate([DELTA, DELTA, KEY, DELTA]):
-        await source.take(video(number, payload))
+        source.take(video(number, payload))
 
     assert [packet.payload for packet in line.packets] == [KEY, DELTA]
 
@@ -162,12 +162,12 @@ async def test_another_source_goes_on_where_the_last_one_stopped(line: Line) -> 
     first, second = line.source("patient"), line.source("doctor")
     line.outbound.attach(first)
     for number in (100, 101, 102):
-        await first.take(video(number, KEY))
+        first.take(video(number, KEY))
     line.outbound.attach(second)
-    await second.take(video(9_000, KEY, ssrc=2, timestamp=5))
+    second.take(video(9_000, KEY, ssrc=2, timestamp=5))
     # late ones from before the change would take a number that is used already
-    await second.take(video(8_999, KEY, ssrc=2, timestamp=5))
-    await second.take(video(9_001, DELTA, ssrc=2, timestamp=3_005))
+    second.take(video(8_999, KEY, ssrc=2, timestamp=5))
+    second.take(video(9_001, DELTA, ssrc=2, timestamp=3_005))
 
     numbers = [packet.sequence_number for packet in line.packets]
     assert numbers == list(range(numbers[0], numbers[0] + 5))
@@ -179,11 +179,11 @@ async def test_another_source_goes_on_where_the_last_one_stopped(line: Line) -> 
 async def test_what_is_missed_is_sent_again_once_at_a_time(line: Line) -> None:
     source = line.source()
     line.outbound.attach(source)
-    await source.take(video(5, KEY))
+    source.take(video(5, KEY))
     original = line.packets[0]
     await asyncio.sleep(REPEAT_SECONDS)
 
-    await line.outbound.send_again([original.sequence_number, original.sequence_number, 1])
+    line.outbound.send_again([original.sequence_number, original.sequence_number, 1])
 
     (again,) = line.packets[1:]
     assert (again.ssrc, again.payload_type) == (8, 98)
@@ -191,18 +191,31 @@ async def test_what_is_missed_is_sent_again_once_at_a_time(line: Line) -> None:
     assert unwrap_rtx(again, 97, 7).payload == KEY
 
 
+async def test_nobody_makes_the_room_send_many_times_what_it_was_sent(line: Line) -> None:
+    source = line.source()
+    line.outbound.attach(source)
+    for number in range(HISTORY):
+        source.take(video(number, KEY))
+    numbers = [packet.sequence_number for packet in line.packets]
+    for _ in range(5):
+        await asyncio.sleep(REPEAT_SECONDS)
+        line.outbound.send_again(numbers)
+
+    assert len(line.sent) == len(numbers) + REPEATS_MAX
+
+
 async def test_a_gap_is_asked_for_at_once_and_mended_by_the_repetition(line: Line) -> None:
     source = line.source()
     line.outbound.attach(source)
-    await source.take(video(10, KEY))
-    await source.take(video(13))
+    source.take(video(10, KEY))
+    source.take(video(13))
 
     (nack,) = line.requests(RtcpRtpfbPacket)
     assert isinstance(nack, RtcpRtpfbPacket)
     assert nack.lost == [11, 12]
 
     rtx = RtpPacket(98, 0, 1, 33_000, 2, (11).to_bytes(2, "big") + b"\x00late")
-    await source.take(rtx)
+    source.take(rtx)
 
     first, _, late = line.packets
     assert late.sequence_number == first.sequence_number + 1
@@ -221,15 +234,15 @@ def test_what_never_comes_is_given_up() -> None:
 async def test_key_frames_are_asked_for_at_most_every_half_second(line: Line) -> None:
     source = line.source()
     line.outbound.attach(source)
-    await source.take(video(1))
+    source.take(video(1))
     for number in range(2, 200):
         line.outbound.ask_key_frame()
-        await source.take(video(number))
+        source.take(video(number))
     await settled(lambda: len(line.requests(RtcpPsfbPacket)) == 2)
 
     # what is on its way is not asked for again
     line.outbound.ask_key_frame()
-    await source.take(video(200, KEY))
+    source.take(video(200, KEY))
     await asyncio.sleep(0.6)
     assert len(line.requests(RtcpPsfbPacket)) == 2
     source.close()

@@ -12,9 +12,11 @@ from care import recordings
 from care.calls import Call, CallState, Media, Party
 from care.errors import Conflict
 from care.media import RecordingState
+from care.record import new_id
 from care.recordings import Recording
 from signalling import recordings as keeping
 from signalling.media.recording import journal
+from signalling.media.recording.film import EVERYBODY
 from signalling.media.recording.writer import Recorder
 from signalling.recordings import Keeper, LateParts, RecordingService, Unfinished, Unknown
 from storage.database import Database
@@ -31,6 +33,13 @@ CALL = Call(
 )  # fmt: skip
 
 
+class Calls:
+    """The calls there are."""
+
+    async def get(self, call_id: str) -> Call | None:
+        return CALL if call_id == CALL.id else None
+
+
 class Host:
     """A folder, and a process of the hub that keeps what is in it."""
 
@@ -38,25 +47,30 @@ class Host:
         clock = ManualClock()
         self.folder = folder
         self.store = Recordings(database, Outbox(database, clock), clock)
-        self.service = RecordingService(self.store, clock)
+        self.service = RecordingService(self.store, Calls(), clock)
         self.carried: list[str] = []
-        self.keeper = Keeper(folder, self.store, self._carry_out, clock)
+        self.keeper = Keeper(folder, self.store, self.service, self._carry_out, clock)
 
     async def _carry_out(self, outgoing: str) -> None:
         self.carried.append(outgoing)
 
-    async def record(self, recording: str, seconds: float = 2.0) -> None:
+    async def record(self, recording: str, seconds: float = 2.0, call: str = "call") -> None:
         """Record a part of a call, as a worker does."""
-        recorder = Recorder(self.folder, recording, "call", datetime.now(UTC), print)
+        recorder = Recorder(self.folder, recording, call, datetime.now(UTC), print)
         began = asyncio.get_running_loop().time()
         for arrival, sent in arriving([*side("doctor", seconds=seconds), *side("patient")]):
             sent.pass_to(recorder, began + arrival)
         assert await recorder.close()
 
+    async def begun(self) -> Recording:
+        recording = await self.service.ensure(new_id(START), CALL.id, START)
+        assert recording is not None
+        return recording
+
     async def finished(self) -> Recording:
-        recording = await self.service.begin(CALL)
+        recording = await self.begun()
         await self.record(recording.id)
-        await self.service.moved(recording.id, RecordingState.FINISHED, "")
+        await self.service.moved(recording.id, CALL.id, RecordingState.FINISHED, "")
         return recording
 
     async def get(self, recording: str) -> Recording:
@@ -99,13 +113,13 @@ async def test_a_finished_recording_is_stored_with_its_digest(host: Host) -> Non
     film = await host.film(kept)
     (host.folder / "again.webm").write_bytes(film)
     with av.open(str(host.folder / "again.webm")) as container:
-        assert {s.metadata["title"] for s in container.streams} == {"doctor", "patient"}
+        assert {s.metadata["title"] for s in container.streams} == {EVERYBODY, "doctor", "patient"}
     (host.folder / "again.webm").unlink()
     assert host.files() == []
 
 
 async def test_a_running_recording_is_left_alone_until_it_was_abandoned(host: Host) -> None:
-    recording = await host.service.begin(CALL)
+    recording = await host.begun()
     await host.record(recording.id)
 
     await host.keeper.keep(recording.id)
@@ -158,8 +172,18 @@ async def test_what_somebody_records_after_it_was_stored_is_not_thrown_away(host
     assert host.files() == before != []
 
 
+async def test_a_recording_nobody_told_of_is_kept_by_its_journal(host: Host) -> None:
+    await host.record("untold")
+    host.age(keeping.ABANDONED_SECONDS + 1)
+
+    await host.keeper.keep("untold")
+
+    kept = await host.get("untold")
+    assert (kept.state, kept.call) == (RecordingState.STORED, CALL.id)
+
+
 async def test_a_recording_the_database_does_not_know_stays(host: Host) -> None:
-    await host.record("unknown")
+    await host.record("unknown", call="unknown")
 
     with pytest.raises(Unknown):
         await host.keeper.keep("unknown")
@@ -179,18 +203,15 @@ async def test_a_journal_that_cannot_be_read_stays(host: Host) -> None:
 
 
 async def test_the_states_are_those_of_the_table(host: Host) -> None:
-    recording = await host.service.begin(CALL)
-    with pytest.raises(Conflict):
-        await host.service.begin(CALL)
-
-    await host.service.moved(recording.id, RecordingState.INTERRUPTED, "录制文件无法写入")
+    recording = await host.begun()
+    await host.service.moved(recording.id, CALL.id, RecordingState.INTERRUPTED, "录制文件无法写入")
     interrupted = await host.get(recording.id)
-    await host.service.moved(recording.id, RecordingState.RUNNING, "")
+    await host.service.moved(recording.id, CALL.id, RecordingState.RUNNING, "")
     running = await host.get(recording.id)
-    await host.service.moved(recording.id, RecordingState.FINISHED, "")
+    await host.service.moved(recording.id, CALL.id, RecordingState.FINISHED, "")
     # told late
-    await host.service.moved(recording.id, RecordingState.INTERRUPTED, "x")
-    await host.service.moved("another", RecordingState.FINISHED, "")
+    await host.service.moved(recording.id, CALL.id, RecordingState.INTERRUPTED, "x")
+    await host.service.moved("another", "unknown", RecordingState.FINISHED, "")
 
     finished = await host.get(recording.id)
     assert (interrupted.problem, interrupted.ended_at) == ("录制文件无法写入", START)

@@ -16,6 +16,7 @@ from PIL import Image
 
 from care.recordings import Footage, Gap, GapReason
 from signalling.media.recording import journal
+from signalling.media.recording.film import EVERYBODY
 from signalling.media.recording.finish import finish
 from signalling.media.recording.writer import Recorder
 from tests.signalling.media.guests import until
@@ -97,7 +98,8 @@ async def test_a_film_has_every_side_in_time(tmp_path: Path, codecs: tuple[str, 
 
     assert duration == pytest.approx(SECONDS, abs=0.5)
     assert footage.duration_ms / 1000 == pytest.approx(SECONDS, abs=0.5)
-    assert {(s.user, s.kind) for s in seen} == {(u, k) for u in sides for k in ("audio", "video")}
+    tracks = {(u, k) for u in sides for k in ("audio", "video")}
+    assert {(s.user, s.kind) for s in seen} == tracks | {(EVERYBODY, "audio")}
     assert max(apart(seen, user) for user in sides) < SYNC_SECONDS
     # what was at once in the room is at once in the film
     begins = [of(seen, user, "audio").marks[1] for user in sides]
@@ -112,8 +114,22 @@ async def test_sound_alone_makes_a_film_without_a_poster(tmp_path: Path) -> None
     footage, duration, seen = await film(tmp_path, side("a")[0], side("b")[0])
 
     assert duration == pytest.approx(SECONDS, abs=0.5)
-    assert [(s.user, s.kind) for s in seen] == [("a", "audio"), ("b", "audio")]
+    assert [s.user for s in seen] == [EVERYBODY, "a", "b"]
+    assert {s.kind for s in seen} == {"audio"}
     assert (footage.mime, footage.poster_size) == ("audio/webm", None)
+
+
+@pytest.mark.rule("V8")
+async def test_the_first_track_has_everybodys_sound(tmp_path: Path) -> None:
+    here, late = side("here", seconds=8.0)[0], side("late", begins=2.5, seconds=4.0)[0]
+    here.missing = frozenset(range(300, 320))
+
+    _, _, seen = await film(tmp_path, here, late)
+
+    heard = seen[0].marks
+    assert seen[0].user == EVERYBODY
+    assert heard == pytest.approx([0, 1, 2, 2.5, 3, 3.5, 4, 4.5, 5, 5.5, 7], abs=SYNC_SECONDS)
+    assert seen[0].ends == pytest.approx(8, abs=0.1)
 
 
 @pytest.mark.rule("V8")

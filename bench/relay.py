@@ -1,0 +1,126 @@
+"""What a relayed call costs: our media worker beside aiortc's MediaRelay and Janus."""
+
+import asyncio
+import os
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+
+from bench.packet_bots import Clip, Kind, PacketBot
+from bench.processes import cpu_seconds
+from bench.relays import RELAYS, Relay, janus_missing
+from bench.report import Figure
+
+SECONDS, QUICK_SECONDS = 15.0, 4.0
+WARM_SECONDS = 3.0
+BEGIN_SECONDS = 20.0
+LOSS = 0.03
+POLL_SECONDS = 0.1
+
+
+class WrongError(Exception):
+    """A call's media didn't flow as they should."""
+
+
+@dataclass(frozen=True)
+class Case:
+    parties: int
+    kinds: tuple[Kind, ...]
+    loss: float = 0.0
+
+    @property
+    def name(self) -> str:
+        what = "video" if "video" in self.kinds else "audio"
+        return f"{self.parties} parties, {what}" + (", 3 % loss" if self.loss else "")
+
+    def calls(self, relay: str) -> int:
+        """So many at once that a core's hundredth is seen, and a core is enough."""
+        if relay == "MediaRelay":
+            return 2 if self.kinds == ("audio",) and self.parties == 2 else 1
+        return {2: 4, 4: 2}[self.parties]
+
+
+CASES = [
+    Case(parties, kinds, loss)
+    for kinds in (("audio",), ("audio", "video"))
+    for parties in (2, 4)
+    for loss in (0.0, LOSS)
+]
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Of one call: the part of a core, and the part of the packets that never arrived."""
+
+    cpu: float
+    lost: float
+
+
+async def measure(quick: bool) -> list[Figure]:
+    relays = list(RELAYS)
+    if (reason := janus_missing()) is not None:
+        print(reason)
+        relays.remove("Janus")
+    clip, seconds = Clip.encode(), QUICK_SECONDS if quick else SECONDS
+    costs: dict[tuple[Case, str], Cost] = {}
+    for case in CASES:
+        for name in relays:
+            async with RELAYS[name]() as relay:
+                cost = await _cost(relay, case, case.calls(name), clip, seconds)
+            costs[case, name] = cost
+            print(f"  {case.name}, {name}: {cost.cpu:.2%}, {cost.lost:.2%} lost", file=sys.stderr)
+    print(table(costs, relays))
+    return [
+        Figure(f"{case.name}, {name}", cost.cpu * 100, "% of a core", f"{cost.lost:.2%} lost")
+        for (case, name), cost in costs.items()
+    ] + [Figure("load average", os.getloadavg()[0], "")]
+
+
+def table(costs: dict[tuple[Case, str], Cost], relays: Sequence[str]) -> str:
+    """Write the figures as Markdown: % of a core a call, and how ours compares."""
+    first, *others = relays
+    head = ["a call", *relays, *(f"{other} ÷ {first}" for other in others)]
+    rows = [head, ["---"] * len(head)]
+    for case in CASES:
+        ours = costs[case, first].cpu
+        cells = [f"{costs[case, name].cpu * 100:.2f} %" for name in relays]
+        ratios = [f"{costs[case, name].cpu / ours:.2f}" for name in others]
+        rows.append([case.name, *cells, *ratios])
+    return "\n" + "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+async def _cost(relay: Relay, case: Case, calls: int, clip: Clip, seconds: float) -> Cost:
+    bots: list[PacketBot] = []
+    async with AsyncExitStack() as stack:
+        for number in range(calls):
+            name = f"call-{number}"
+            joined = await relay.call(name, case.parties, case.kinds, clip, case.loss)
+            stack.push_async_callback(relay.end, name)
+            for bot in joined:
+                stack.push_async_callback(bot.close)
+            bots += joined
+        await begun(bots, case)
+        await asyncio.sleep(WARM_SECONDS)
+        cpu, since = cpu_seconds(relay.pid), time.perf_counter()
+        await asyncio.sleep(seconds)
+        used = (cpu_seconds(relay.pid) - cpu) / (time.perf_counter() - since)
+        received, lost = sum(bot.received for bot in bots), sum(bot.lost for bot in bots)
+    return Cost(used / calls, lost / (received + lost))
+
+
+async def begun(bots: Sequence[PacketBot], case: Case) -> None:
+    """Wait until everybody receives all others. Raises WrongError."""
+    expected = (case.parties - 1) * len(case.kinds)
+    receiving = [bot for bot in bots if bot.traffic.tallies]
+    try:
+        async with asyncio.timeout(BEGIN_SECONDS):
+            # packets tell nobody that they came: poll, bounded by the timeout
+            while not all(  # noqa: ASYNC110
+                sum(one.received > 0 for one in bot.traffic.tallies.values()) >= expected
+                for bot in receiving
+            ):
+                await asyncio.sleep(POLL_SECONDS)
+    except TimeoutError:
+        raise WrongError(f"{case.name}: not everybody is heard and seen") from None

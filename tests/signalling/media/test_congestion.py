@@ -1,0 +1,147 @@
+"""A lossy way between the sides and their room: what is repeated, asked for, and slowed down."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import TypeVar
+
+import pytest_asyncio
+from aiortc.rtp import (
+    RTCP_PSFB_APP,
+    RTCP_PSFB_PLI,
+    RTCP_RTPFB_NACK,
+    RtcpPacket,
+    RtcpPsfbPacket,
+    RtcpRtpfbPacket,
+    RtpPacket,
+    unpack_remb_fci,
+)
+
+from bench.packet_bots import VIDEO_BPS, PacketBot, Tally
+from care.policy import MediaPolicy
+from signalling.media.inbound import KEY_FRAME_SECONDS, Inbound
+from tests.signalling.media.guests import until
+from tests.signalling.media.packets_of_bots import Talk
+
+Request = TypeVar("Request", RtcpPsfbPacket, RtcpRtpfbPacket)
+
+LOSS = 0.03
+LOSSY_SECONDS = 8.0
+REMAINING = 0.005
+"""What may be missing in the end: a packet whose repetitions were lost again, or came too late."""
+
+
+@pytest_asyncio.fixture
+async def talk() -> AsyncIterator[Talk]:
+    talk = Talk("congested", MediaPolicy(min_kbps=100, max_kbps=5_000))
+    yield talk
+    await talk.close()
+
+
+def tally(bot: PacketBot, kind: str) -> Tally:
+    """Find what a bot counted of the one stream of a kind."""
+    (found,) = [
+        bot.traffic.tallies[ssrc]
+        for ssrc, stream in bot.traffic.streams.items()
+        if stream.kind == kind and ssrc in bot.traffic.tallies
+    ]
+    return found
+
+
+def part_lost(counted: Tally) -> float:
+    return counted.lost / (counted.received + counted.lost)
+
+
+class Requests:
+    """Counts what the room asks a bot for."""
+
+    def __init__(self, bot: PacketBot) -> None:
+        self._said: list[bytes] = []
+        bot.traffic.rtcp = self._said
+
+    def of(self, kind: type[Request], fmt: int) -> list[Request]:
+        said = [packet for data in self._said for packet in RtcpPacket.parse(data)]
+        return [one for one in said if isinstance(one, kind) and one.fmt == fmt]
+
+    @property
+    def limits(self) -> list[int]:
+        return [unpack_remb_fci(one.fci)[0] for one in self.of(RtcpPsfbPacket, RTCP_PSFB_APP)]
+
+
+class Heard:
+    """What came to the room of a side, healed."""
+
+    def __init__(self) -> None:
+        self.video, self.audio = Tally(), Tally()
+
+    def on_rtp(self, user: str, kind: str, _codec: str, packet: RtpPacket, _arrival: float) -> None:
+        if user == "doctor":
+            (self.video if kind == "video" else self.audio).count(packet)
+
+    def on_sender_report(self, user: str, kind: str, ssrc: int, ntp: int, rtp: int) -> None: ...
+
+    def on_left(self, user: str) -> None: ...
+
+
+async def test_lost_pictures_are_repeated_on_both_ways(talk: Talk) -> None:
+    doctor = await talk.join("doctor", loss=LOSS)
+    patient = await talk.join("patient", loss=LOSS)
+    asked, heard = Requests(doctor), Heard()
+    talk.room.attach(heard)
+    await talk.flows()
+
+    await until(lambda: doctor.sent > 140 * LOSSY_SECONDS, "enough was sent", 3 * LOSSY_SECONDS)
+
+    # sound isn't repeated, so it shows what was lost: once to the room, and again from it
+    assert 0.01 < part_lost(heard.audio) < 0.06
+    assert 0.03 < part_lost(tally(patient, "audio")) < 0.10
+    assert part_lost(heard.video) < REMAINING
+    assert part_lost(tally(patient, "video")) < REMAINING
+    assert len(asked.of(RtcpRtpfbPacket, RTCP_RTPFB_NACK)) > 5
+    assert all(hop.lost > 20 for hop in talk.hops)
+
+
+async def test_who_asks_for_key_frames_all_the_time_gets_two_a_second(talk: Talk) -> None:
+    doctor = await talk.join("doctor", loss=LOSS)
+    patient = await talk.join("patient", loss=LOSS)
+    await talk.flows()
+    asked, (player,) = Requests(doctor), [one for one in doctor.players if one.kind == "video"]
+    loop, before = asyncio.get_running_loop(), player.asked
+    begun = loop.time()
+    stream = next(ssrc for ssrc, one in patient.traffic.streams.items() if one.kind == "video")
+    wish = bytes(RtcpPsfbPacket(fmt=RTCP_PSFB_PLI, ssrc=1, media_ssrc=stream))
+
+    while loop.time() - begun < 3.0:
+        patient.wire.send(wish)
+        await asyncio.sleep(0.01)
+    passed = loop.time() - begun
+
+    requests = len(asked.of(RtcpPsfbPacket, RTCP_PSFB_PLI))
+    assert 3 <= requests <= passed / KEY_FRAME_SECONDS + 1
+    assert player.asked - before == requests
+
+
+async def test_the_slowest_receiver_decides_how_much_is_sent(talk: Talk) -> None:
+    doctor = await talk.join("doctor", 2, loss=LOSS)
+    await talk.join("patient", 2, loss=LOSS)
+    slow = await talk.join("relative", 2)
+    await talk.flows()
+    asked = Requests(doctor)
+    await until(lambda: bool(asked.limits), "the room says what may be sent")
+    assert asked.limits[-1] > VIDEO_BPS / 2
+
+    # two pictures and two sounds go over the slow way
+    for stream in slow.traffic.sources.values():
+        stream.subscribers.append(Narrow(300_000))
+    await until(lambda: asked.limits[-1] < 150_000, "the doctor is slowed down")
+
+    await talk.room.leave("relative")
+    await until(lambda: asked.limits[-1] > VIDEO_BPS / 2, "the others' ways count again")
+
+
+class Narrow:
+    """A subscriber whose way bears only so much."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit: int | None = limit
+
+    def forward(self, source: Inbound, packet: RtpPacket, codec: str) -> None: ...

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 import uvloop
 
-from bench import acknowledged, calls, deadlines, idle, lists, relay, search, start
+from bench import acknowledged, calls, deadlines, idle, lists, relay, relay_load, search, start
 from bench.report import Measurement, save, show
 
 BENCHES: Mapping[str, Measurement] = {
@@ -17,6 +17,7 @@ BENCHES: Mapping[str, Measurement] = {
     "calls": calls.measure,
     "lists": lists.measure,
     "relay": relay.measure,
+    "relay_load": relay_load.measure,
 }
 
 

@@ -52,10 +52,10 @@ class Clip:
     video: list[list[bytes]]
 
     @classmethod
-    def encode(cls) -> "Clip":
-        """Encode squares that wander over noise, at about VIDEO_BPS, and a tone."""
+    def encode(cls, video_bps: int = VIDEO_BPS) -> "Clip":
+        """Encode a square of noise that wanders over black, at about this rate, and a tone."""
         vp8, opus = Vp8Encoder(), OpusEncoder()
-        vp8.target_bitrate = VIDEO_BPS
+        vp8.target_bitrate = video_bps
         noise = random.Random(1)  # noqa: S311  # no secret
         rows = [noise.randbytes(WIDTH) for _ in range(HEIGHT)]
         video = [vp8.encode(_picture(n, rows))[0] for n in range(CLIP_SECONDS * FPS)]
@@ -137,6 +137,7 @@ class Tally:
     def __init__(self) -> None:
         self.limit: int | None = None
         self.received = 0
+        self.frames = 0
         self._newest: int | None = None
         self._first = self._last = 0
         self._seen: set[int] = set()
@@ -159,6 +160,7 @@ class Tally:
             return
         self._seen.add(place)
         self.received += 1
+        self.frames += packet.marker
         if ahead > 0:
             self._newest, self._last = number, place
             self._seen.discard(place - 2_000)
@@ -255,13 +257,21 @@ class PacketBot:
     def sent(self) -> int:
         return sum(player.packets_sent for player in self.players)
 
+    def tallies(self, kind: Kind | None = None) -> list[Tally]:
+        """Give what was counted of each stream received, of one kind or of both."""
+        return [
+            tally
+            for ssrc, tally in self.traffic.tallies.items()
+            if kind is None or self.traffic.streams[ssrc].kind == kind
+        ]
+
     @property
     def received(self) -> int:
-        return sum(one.received for one in self.traffic.tallies.values())
+        return sum(one.received for one in self.tallies())
 
     @property
     def lost(self) -> int:
-        return sum(one.lost for one in self.traffic.tallies.values())
+        return sum(one.lost for one in self.tallies())
 
     async def close(self) -> None:
         for task in self._tasks:

@@ -52,10 +52,18 @@ CASES = [
 
 @dataclass(frozen=True)
 class Cost:
-    """Of one call: the part of a core, and the part of the packets that never arrived."""
+    """Of one call: the part of a core, and what came of its media."""
 
     cpu: float
     lost: float
+    """The part of the packets that never arrived, after repetitions."""
+    pictures: float
+    """A second, of each who is received."""
+
+    @property
+    def note(self) -> str:
+        seen = f", {self.pictures:.0f} pictures/s" if self.pictures else ""
+        return f"{self.lost:.2%} lost{seen}"
 
 
 async def measure(quick: bool) -> list[Figure]:
@@ -70,10 +78,10 @@ async def measure(quick: bool) -> list[Figure]:
             async with RELAYS[name]() as relay:
                 cost = await _cost(relay, case, case.calls(name), clip, seconds)
             costs[case, name] = cost
-            print(f"  {case.name}, {name}: {cost.cpu:.2%}, {cost.lost:.2%} lost", file=sys.stderr)
+            print(f"  {case.name}, {name}: {cost.cpu:.2%}, {cost.note}", file=sys.stderr)
     print(table(costs, relays))
     return [
-        Figure(f"{case.name}, {name}", cost.cpu * 100, "% of a core", f"{cost.lost:.2%} lost")
+        Figure(f"{case.name}, {name}", cost.cpu * 100, "% of a core", cost.note)
         for (case, name), cost in costs.items()
     ] + [Figure("load average", os.getloadavg()[0], "")]
 
@@ -103,23 +111,29 @@ async def _cost(relay: Relay, case: Case, calls: int, clip: Clip, seconds: float
             bots += joined
         await begun(bots, case)
         await asyncio.sleep(WARM_SECONDS)
-        cpu, since = cpu_seconds(relay.pid), time.perf_counter()
+        pictures, cpu, since = _pictures(bots), cpu_seconds(relay.pid), time.perf_counter()
         await asyncio.sleep(seconds)
-        used = (cpu_seconds(relay.pid) - cpu) / (time.perf_counter() - since)
+        passed = time.perf_counter() - since
+        used = cpu_seconds(relay.pid) - cpu
+        pictures = _pictures(bots) - pictures
         received, lost = sum(bot.received for bot in bots), sum(bot.lost for bot in bots)
-    return Cost(used / calls, lost / (received + lost))
+    streams = calls * case.parties * (case.parties - 1)
+    return Cost(used / passed / calls, lost / (received + lost), pictures / passed / streams)
+
+
+def _pictures(bots: Sequence[PacketBot]) -> int:
+    return sum(tally.frames for bot in bots for tally in bot.tallies("video"))
 
 
 async def begun(bots: Sequence[PacketBot], case: Case) -> None:
     """Wait until everybody receives all others. Raises WrongError."""
     expected = (case.parties - 1) * len(case.kinds)
-    receiving = [bot for bot in bots if bot.traffic.tallies]
+    receiving = [bot for bot in bots if bot.tallies()]
     try:
         async with asyncio.timeout(BEGIN_SECONDS):
             # packets tell nobody that they came: poll, bounded by the timeout
             while not all(  # noqa: ASYNC110
-                sum(one.received > 0 for one in bot.traffic.tallies.values()) >= expected
-                for bot in receiving
+                sum(one.received > 0 for one in bot.tallies()) >= expected for bot in receiving
             ):
                 await asyncio.sleep(POLL_SECONDS)
     except TimeoutError:

@@ -59,7 +59,10 @@ class Inbound:
         self._estimated: int | None = None
         self.own_ssrc = own_ssrc
         self._send, self._taps = send, taps
-        self._codecs: dict[int, RTCRtpCodecParameters] = {}
+        self._codecs: dict[int, tuple[str, int]] = {}
+        """Their names and clocks, by payload type."""
+        self._repeats: dict[int, int] = {}
+        """By a retransmission's payload type, that of what it repeats."""
         self._missing = Missing()
         self._estimator = RemoteBitrateEstimator()
         self._loop = asyncio.get_running_loop()
@@ -68,7 +71,14 @@ class Inbound:
 
     def agree(self, codecs: Iterable[RTCRtpCodecParameters]) -> None:
         """Take these codecs from now on, known by their payload types."""
-        self._codecs = {c.payloadType: c for c in codecs if c.payloadType is not None}
+        for codec in codecs:
+            if codec.payloadType is None:
+                continue
+            if codec.name.lower() == "rtx":
+                self._repeats[codec.payloadType] = int(codec.parameters.get("apt") or -1)
+            else:
+                self._codecs[codec.payloadType] = codec.name, codec.clockRate
+        self._repeats = {own: of for own, of in self._repeats.items() if of in self._codecs}
 
     @property
     def agreed(self) -> bool:
@@ -81,7 +91,7 @@ class Inbound:
         return min((limit for limit in known if limit is not None), default=None)
 
     def knows(self, payload_type: int) -> bool:
-        return payload_type in self._codecs
+        return payload_type in self._codecs or payload_type in self._repeats
 
     def close(self) -> None:
         if self._key_wanted is not None:
@@ -91,27 +101,24 @@ class Inbound:
         now = self._loop.time()
         self.received_bytes += len(packet.payload)
         self._estimate(packet, now)
-        codec = self._codecs[packet.payload_type]
-        again = codec.name.lower() == "rtx"
-        if again:
-            original = codec.parameters.get("apt")
-            known = original in self._codecs and self.ssrc is not None
-            if not known or len(packet.payload) < 2:
+        original = self._repeats.get(packet.payload_type)
+        if original is not None:
+            if self.ssrc is None or len(packet.payload) < 2:
                 return
-            packet = unwrap_rtx(packet, payload_type=int(original or 0), ssrc=self.ssrc or 0)
-            codec = self._codecs[packet.payload_type]
-        elif packet.ssrc != self.ssrc:
-            self._begin(packet.ssrc, codec)
-        if not again and self.statistics is not None:
+            packet = unwrap_rtx(packet, payload_type=original, ssrc=self.ssrc)
+        codec, clock_rate = self._codecs[packet.payload_type]
+        if original is None:
+            if packet.ssrc != self.ssrc or self.statistics is None:
+                self.statistics = self._begin(packet.ssrc, clock_rate)
             self.statistics.add(packet)
-        self.codec = codec.name
+        self.codec = codec
         if self.kind == "video":
-            self._look_for_key_frame(codec.name, packet)
+            self._look_for_key_frame(codec, packet)
             self._look_for_gaps(packet, now)
         for tap in self._taps:
-            tap.on_rtp(self.user, self.kind, codec.name, packet, now)
+            tap.on_rtp(self.user, self.kind, codec, packet, now)
         for subscriber in self.subscribers:
-            subscriber.forward(self, packet, codec.name)
+            subscriber.forward(self, packet, codec)
 
     def take_report(self, report: RtcpSrPacket) -> None:
         self.report, self.report_at = report, self._loop.time()
@@ -146,12 +153,12 @@ class Inbound:
             lsr=lsr, dlsr=dlsr,
         )  # fmt: skip
 
-    def _begin(self, ssrc: int, codec: RTCRtpCodecParameters) -> None:
+    def _begin(self, ssrc: int, clock_rate: int) -> StreamStatistics:
         """A stream begins: the first, or another one after a change at the sender's."""
         self.ssrc, self.report = ssrc, None
-        self.statistics = StreamStatistics(codec.clockRate)
         self._missing = Missing()
         self.ask_key_frame()
+        return StreamStatistics(clock_rate)
 
     def _look_for_key_frame(self, codec: str, packet: RtpPacket) -> None:
         """Ask for no more of them when one is on its way."""

@@ -8,7 +8,6 @@ import asyncio
 import struct
 from dataclasses import dataclass
 
-from aiortc import clock
 from aiortc.rtcrtpparameters import RTCRtpParameters
 from aiortc.rtp import (
     RtcpReceiverInfo,
@@ -217,5 +216,6 @@ class Outbound:
     def _block(self, level: tuple[bool, int] | None) -> bytes:
         if self._extensions is None:
             return b""
-        send_time = clock.current_ntp_time() >> 14 & 0xFFFFFF if self.kind == "video" else None
+        # 6.18 seconds on any clock: receivers look at the differences
+        send_time = int(self._loop.time() * 2**18) & 0xFFFFFF if self.kind == "video" else None
         return self._extensions.write(level, send_time)

@@ -13,9 +13,13 @@ from av.video.codeccontext import VideoCodecContext
 
 from care.recordings import Track
 from signalling.media.recording.frames import Frame
+from signalling.media.recording.mix import RATE, Mixer
 
 MILLISECOND = Fraction(1, 1000)
 POSTER_SIDE = 640
+EVERYBODY = "everybody"
+"""The title of the track with everybody's sound; the others have their user's id."""
+MIX_BPS = 48_000
 
 
 class Film:
@@ -32,10 +36,18 @@ class Film:
         self.end_ms = 0
         self._container = av.open(str(path), "w", format=layout)
         self._last: dict[Track, int] = {}
+        self._mixer = self._mix() if sum(t.kind == "audio" for t in firsts) > 1 else None
         self._streams: dict[Track, Stream] = {}
         for track, first in firsts.items():
             stream = self._streams[track] = self._declare(track.codec, first.data)
             stream.metadata["title"] = track.user
+
+    def _mix(self) -> Mixer:
+        """Begin the track that is heard where only one is: the first."""
+        stream = self._container.add_stream("libopus", rate=RATE, layout="mono")
+        stream.bit_rate = MIX_BPS
+        stream.metadata["title"] = EVERYBODY
+        return Mixer(stream)
 
     def _declare(self, codec: str, first: bytes) -> Stream:
         if codec == "opus":
@@ -60,9 +72,13 @@ class Film:
         packet.pts = packet.dts = at_ms
         packet.is_keyframe = frame.key
         self._container.mux_one(packet)
+        if self._mixer and track.kind == "audio":
+            self._container.mux(list(self._mixer.add(track.user, frame.data, at_ms)))
         return at_ms
 
     def close(self) -> None:
+        if self._mixer:
+            self._container.mux(list(self._mixer.flush()))
         self._container.close()
 
 

@@ -10,12 +10,14 @@ from signalling.media.side import Side
 from tests.signalling.media.guests import until
 from tests.signalling.media.hop import Hop
 
+VIDEO_BPS = 300_000
 BOTH: tuple[Kind, ...] = ("audio", "video")
 
 
 @cache
 def clip() -> Clip:
-    return Clip.encode()
+    # little, so that it flows on a busy machine too
+    return Clip.encode(VIDEO_BPS)
 
 
 class Talk:

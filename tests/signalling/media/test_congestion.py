@@ -16,7 +16,7 @@ from aiortc.rtp import (
     unpack_remb_fci,
 )
 
-from bench.packet_bots import VIDEO_BPS, PacketBot, Tally
+from bench.packet_bots import PacketBot, Tally
 from care.policy import MediaPolicy
 from signalling.media.inbound import KEY_FRAME_SECONDS, Inbound
 from tests.signalling.media.guests import until
@@ -25,26 +25,17 @@ from tests.signalling.media.packets_of_bots import Talk
 Request = TypeVar("Request", RtcpPsfbPacket, RtcpRtpfbPacket)
 
 LOSS = 0.03
-LOSSY_SECONDS = 8.0
-REMAINING = 0.005
-"""What may be missing in the end: a packet whose repetitions were lost again, or came too late."""
+PACKETS = 1_000
+LEAST_BPS = 50_000
+REMAINING = 0.25
+"""Of what was lost, what may be missing in the end: repetitions get lost too, or are on the way."""
 
 
 @pytest_asyncio.fixture
 async def talk() -> AsyncIterator[Talk]:
-    talk = Talk("congested", MediaPolicy(min_kbps=100, max_kbps=5_000))
+    talk = Talk("congested", MediaPolicy(min_kbps=LEAST_BPS // 1_000))
     yield talk
     await talk.close()
-
-
-def tally(bot: PacketBot, kind: str) -> Tally:
-    """Find what a bot counted of the one stream of a kind."""
-    (found,) = [
-        bot.traffic.tallies[ssrc]
-        for ssrc, stream in bot.traffic.streams.items()
-        if stream.kind == kind and ssrc in bot.traffic.tallies
-    ]
-    return found
 
 
 def part_lost(counted: Tally) -> float:
@@ -89,13 +80,14 @@ async def test_lost_pictures_are_repeated_on_both_ways(talk: Talk) -> None:
     talk.room.attach(heard)
     await talk.flows()
 
-    await until(lambda: doctor.sent > 140 * LOSSY_SECONDS, "enough was sent", 3 * LOSSY_SECONDS)
+    await until(lambda: doctor.sent > PACKETS, "enough was sent", 60)
 
     # sound isn't repeated, so it shows what was lost: once to the room, and again from it
-    assert 0.01 < part_lost(heard.audio) < 0.06
-    assert 0.03 < part_lost(tally(patient, "audio")) < 0.10
-    assert part_lost(heard.video) < REMAINING
-    assert part_lost(tally(patient, "video")) < REMAINING
+    to_room, to_patient = part_lost(heard.audio), part_lost(*patient.tallies("audio"))
+    assert to_room > LOSS / 2
+    assert to_patient > LOSS
+    assert part_lost(heard.video) < to_room * REMAINING
+    assert part_lost(*patient.tallies("video")) < to_patient * REMAINING
     assert len(asked.of(RtcpRtpfbPacket, RTCP_RTPFB_NACK)) > 5
     assert all(hop.lost > 20 for hop in talk.hops)
 
@@ -113,10 +105,11 @@ async def test_who_asks_for_key_frames_all_the_time_gets_two_a_second(talk: Talk
     while loop.time() - begun < 3.0:
         patient.wire.send(wish)
         await asyncio.sleep(0.01)
-    passed = loop.time() - begun
 
+    await until(lambda: len(asked.of(RtcpPsfbPacket, RTCP_PSFB_PLI)) >= 3, "some come")
+    passed = loop.time() - begun
     requests = len(asked.of(RtcpPsfbPacket, RTCP_PSFB_PLI))
-    assert 3 <= requests <= passed / KEY_FRAME_SECONDS + 1
+    assert requests <= passed / KEY_FRAME_SECONDS + 1
     assert player.asked - before == requests
 
 
@@ -126,16 +119,15 @@ async def test_the_slowest_receiver_decides_how_much_is_sent(talk: Talk) -> None
     slow = await talk.join("relative", 2)
     await talk.flows()
     asked = Requests(doctor)
-    await until(lambda: bool(asked.limits), "the room says what may be sent")
-    assert asked.limits[-1] > VIDEO_BPS / 2
+    await until(lambda: asked.limits[-1:] > [2 * LEAST_BPS], "the room says what may be sent")
 
     # two pictures and two sounds go over the slow way
     for stream in slow.traffic.sources.values():
-        stream.subscribers.append(Narrow(300_000))
-    await until(lambda: asked.limits[-1] < 150_000, "the doctor is slowed down")
+        stream.subscribers.append(Narrow(200_000))
+    await until(lambda: asked.limits[-1] == LEAST_BPS, "the doctor is slowed down")
 
     await talk.room.leave("relative")
-    await until(lambda: asked.limits[-1] > VIDEO_BPS / 2, "the others' ways count again")
+    await until(lambda: asked.limits[-1] > 2 * LEAST_BPS, "the others' ways count again")
 
 
 class Narrow:

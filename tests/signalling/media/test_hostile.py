@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
 import pytest_asyncio
 import structlog
 from aioice import stun
@@ -16,8 +17,9 @@ from aiortc.rtp import is_rtcp
 
 from bench.packet_bots import PacketBot
 from bench.processes import resident_bytes
+from care.call_sides import SIDES_MAX
 from care.errors import BadRequest, CareError
-from signalling.media.room import SIDES_MAX
+from signalling.media import descriptions
 from tests.signalling.media.guests import until
 from tests.signalling.media.hop import Address, Datagrams, candidates
 from tests.signalling.media.malformed import damaged, damaged_text, genuine_rtcp, genuine_rtp
@@ -254,6 +256,15 @@ async def test_malformed_offers_are_refused_or_answered(talk: Talk) -> None:
     # the fuzz is of both sorts
     assert 0 < answered < DESCRIPTIONS
     await talk.flows()
+
+
+@pytest.mark.parametrize(
+    "place", ["192.0.2.10 0", "192.0.2.10 65536", "224.0.0.1 9", "0.0.0.0 9", "printer.local 9"]
+)
+def test_nothing_is_sent_where_a_socket_cannot(place: str) -> None:
+    line = f"candidate:1 1 udp 2130706431 {place} typ host"
+    assert descriptions.read_candidate({"candidate": line, "sdpMid": "0"}) is None
+    assert line not in descriptions.without_names(f"v=0\r\na={line}\r\n")
 
 
 async def test_malformed_answers_and_candidates_harm_their_sender_alone(talk: Talk) -> None:

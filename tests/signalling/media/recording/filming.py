@@ -183,7 +183,7 @@ def _watch(path: Path, index: int, user: str, kind: str, codec: str) -> Seen:
     marks: list[float] = []
     loud_at = -1.0
     for at, loud in levels:
-        if loud and at - loud_at > 0.3:
+        if loud and at - loud_at > 0.2:
             marks.append(at)
         if loud:
             loud_at = at

@@ -16,6 +16,7 @@ from care.record import new_id
 from care.recordings import Recording
 from signalling import recordings as keeping
 from signalling.media.recording import journal
+from signalling.media.recording.film import EVERYBODY
 from signalling.media.recording.writer import Recorder
 from signalling.recordings import Keeper, LateParts, RecordingService, Unfinished, Unknown
 from storage.database import Database
@@ -112,7 +113,7 @@ async def test_a_finished_recording_is_stored_with_its_digest(host: Host) -> Non
     film = await host.film(kept)
     (host.folder / "again.webm").write_bytes(film)
     with av.open(str(host.folder / "again.webm")) as container:
-        assert {s.metadata["title"] for s in container.streams} == {"doctor", "patient"}
+        assert {s.metadata["title"] for s in container.streams} == {EVERYBODY, "doctor", "patient"}
     (host.folder / "again.webm").unlink()
     assert host.files() == []
 

@@ -11,6 +11,7 @@ from av import AudioFrame, AudioResampler, VideoFrame
 
 from bot.media import Ear, Eye
 from care.media import RecordingState
+from signalling.media.recording.film import EVERYBODY
 from signalling.media.recording.finish import finish
 from signalling.media.recording.recorders import Recorders
 from signalling.media.recording.writer import UNWRITABLE
@@ -94,7 +95,8 @@ async def test_all_who_come_into_a_room_are_recorded(
     assert footage.poster_size
     tracks = perceived(tmp_path / "rec.film")
     users = {"doctor", "patient", "relative"}
-    assert tracks.keys() == {(user, kind) for user in users for kind in ("audio", "video")}
+    kinds = ("audio", "video")
+    assert tracks.keys() == {(u, k) for u in users for k in kinds} | {(EVERYBODY, "audio")}
     for user in users:
         assert tracks[user, "audio"].ear.share(TONES[user]) > 0.5, user
         assert tracks[user, "video"].eye.moving, user

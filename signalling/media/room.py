@@ -7,6 +7,7 @@ from typing import Any
 import structlog
 from aiortc.sdp import SessionDescription
 
+from care.call_sides import SIDES_MAX
 from care.errors import BadRequest, Conflict
 from care.media import SideStats
 from care.policy import MediaPolicy
@@ -17,7 +18,6 @@ from signalling.media.measuring import Measuring
 from signalling.media.side import Side, Slot
 from signalling.media.tap import PacketTap
 
-SIDES_MAX = 4
 PAIR = 2
 EARLY_MAX = 32
 """Candidates that may wait for their offer, a user."""

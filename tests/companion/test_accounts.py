@@ -1,13 +1,14 @@
 """Registration, log-in, passwords and the own profile, through the wire (A1–A8, A11)."""
 
 import asyncio
+from datetime import timedelta
 
 import pytest
 
 from care.accounts import Role
 from care.errors import BadRequest, Conflict
 from storage.database import Database
-from tests.clock import ManualClock
+from tests.clock import START, ManualClock
 from tests.companion.conftest import PASSWORD, PHONE, Api, Hospital, registration
 
 OTHER_PHONE = "13912345679"
@@ -315,6 +316,16 @@ async def test_a_wrong_edit_names_the_field_and_changes_nothing(
     assert (answer.status, list(answer["fields"])) == (400, [field])
     me = await api.call("GET", "me", token=registered["access_token"])
     assert me == registered["user"] | {"avatar_url": None}
+
+
+@pytest.mark.rule("A8")
+async def test_a_birth_date_is_held_against_the_hospitals_day(api: Api, clock: ManualClock) -> None:
+    # 17:00 UTC: in the hospital the next day has begun
+    clock.advance(17 * 3600)
+    token = (await api.register())["access_token"]
+    for day, status in ((START.date() + timedelta(1), 200), (START.date() + timedelta(2), 400)):
+        answer = await api.call("PATCH", "me", {"birth_date": day.isoformat()}, token)
+        assert answer.status == status
 
 
 @pytest.mark.rule("A8")

@@ -113,6 +113,15 @@ async def test_doctors_stand_in_the_asked_order(
 
 
 @pytest.mark.rule("D1")
+async def test_whose_name_it_is_stands_before_whoever_treats_it(
+    ward: Ward, patient: User, doctors: dict[str, str]
+) -> None:
+    for phone, name in zip(PHONES[10:12], ("心语", "心"), strict=True):
+        await ward.doctor(phone, name=name)
+    assert await names(patient, "q=心") == ["心", "心语", "华佗", "皇甫谧"]
+
+
+@pytest.mark.rule("D1")
 @pytest.mark.parametrize("sort", ["relevance", "count", "rating"])
 async def test_pages_give_every_doctor_once(
     ward: Ward, patient: User, doctors: dict[str, str], sort: str

@@ -149,6 +149,7 @@ async def test_who_missed_it_or_left_comes_later_and_who_joined_the_room_is_rung
     group = await case.active()
     await step(case.patient, "join", group)
     call = await ring(case.opener, group)
+    await case.patient.event("call:incoming")
     await case.one.emit("call:accept", call=call)
     await report(call, case.opener, case.one)
     await advance(20)

@@ -26,10 +26,14 @@ ADDED = {"110101199003070417", "13412345678", HOME_PHONE}
 """Of the people that the walk adds itself."""
 IN_FULL = re.compile(rf"{API}/(people|drug-orders|operator/(accounts|consultations))/.*/reveal")
 """Where a purpose is stated, and noted."""
-UNSEEN = ["/operator/reconciliations", "/operator/reconciliations/{date}", "/calls/{id}"]
-"""The sandbox keeps no ledger, and a call waits for its booked time."""
+UNSEEN = [
+    "/operator/reconciliations", "/operator/reconciliations/{date}", "/calls/{id}",
+    "/recordings/{id}", "/recordings/{id}/content",
+]  # fmt: skip
+"""The sandbox keeps no ledger; a call, with its recording, waits for its booked time."""
 QUERIES = {
     "/doctors/{id}/slots": "?mode=video", "/calls": "?consultation={consultation}",
+    "/recordings": "?consultation={consultation}",
     "/comments": "?post={post}", "/slots": "?date={date}", "/drugs": "?q=阿", "/diagnoses": "?q=炎",
     "/operator/audit": "?subject={patient}", "/pharmacies": "?near=26.08,119.30",
 }  # fmt: skip

@@ -5,6 +5,7 @@ import { CallClient, ownState } from "./call-client.js";
 import { LocalMedia } from "./call-media.js";
 import { RecordingBar } from "./call-recording.js";
 import { Tiles } from "./call-tiles.js";
+import { PROBLEMS, hms, peerWords, stage, stateWords, tileWords } from "./call-words.js";
 import { h } from "./dom.js";
 import { Socket } from "./socket.js";
 
@@ -13,26 +14,6 @@ const GOOD_RTT_MS = 250;
 const POOR_RTT_MS = 600;
 const GOOD_LOSS = 0.03;
 const POOR_LOSS = 0.1;
-
-const MEDIA = { audio: "语音", video: "视频" };
-const ENDED = {
-  hung_up: "通话已结束", declined: "对方已拒绝", missed: "对方无人接听", cancelled: "对方已取消",
-  failed: "未能接通，请稍后再试", network: "网络中断，通话已结束",
-};
-const DROPPED = "网络不稳定，正在重新连接…";
-const BLOCKED = {
-  audio: "麦克风被禁用，对方听不到您：请在浏览器或微信的设置中允许使用麦克风。",
-  video: "摄像头被禁用，对方看不到您：可以在设置中允许，或只用语音继续。",
-};
-const MISSING = {
-  audio: "没有找到可用的麦克风，对方听不到您。",
-  video: "没有找到可用的摄像头，将以语音继续。",
-};
-const UNSUPPORTED = {
-  audio: "这里无法使用麦克风，对方听不到您：可以换用系统浏览器进入通话。",
-  video: "这里无法使用摄像头，对方看不到您。",
-};
-const PROBLEMS = { blocked: BLOCKED, missing: MISSING, unsupported: UNSUPPORTED };
 
 const $ = (id) => document.getElementById(id);
 const root = $("call");
@@ -191,10 +172,10 @@ class Page {
     $("peer").textContent = call.group ? others.map(({ name }) => name).join("、") || "会诊通话" : peer.name;
     document.querySelector(".face").dataset.name = peer.name.slice(0, 1);
     const theirs = this.#devices[peer.user] ?? peer;
-    this.#tiles.name(others, (one) => this.#tileWords(call, one));
+    this.#tiles.name(others, (one) => tileWords(call, one, this.#devices[one.user]));
     const picture = call.media === "video" && theirs.camera === "on" && $("remote").srcObject;
     root.dataset.picture = picture ? "yes" : "no";
-    $("peer-devices").textContent = call.group ? "" : this.#peerWords(call, theirs);
+    $("peer-devices").textContent = call.group ? "" : peerWords(call, theirs);
     this.#recording.draw(elsewhere ? { ...call, state: "ended" } : call);
     this.#drawState();
     this.#drawControls(call);
@@ -205,53 +186,18 @@ class Page {
     return items.find(({ kind }) => kind === "recording").text;
   }
 
-  #tileWords(call, party) {
-    const words = this.#peerWords(call, this.#devices[party.user] ?? party).replaceAll("对方", "");
-    const away = party.present ? "" : "网络中断";
-    return [party.name, words, away].filter(Boolean).join(" · ");
-  }
-
-  #peerWords(call, { mic, camera }) {
-    if (!["connecting", "connected"].includes(call.state)) return "";
-    const words = { off: "已关闭", blocked: "被禁用" };
-    const parts = [];
-    if (mic !== "on") parts.push(`对方麦克风${words[mic]}`);
-    if (call.media === "video" && camera !== "on") parts.push(`对方摄像头${words[camera]}`);
-    return parts.join(" · ");
-  }
-
   #drawState() {
     const call = this.#call;
     if (call) $("state").textContent = this.#stateWords(call);
   }
 
   #stateWords(call) {
-    if (this.#client.elsewhere) return "已在您的其他设备上接听";
-    const media = MEDIA[call.media];
-    const mine = call.started_by === this.#me.id;
-    const absent = !call.group && call.parties.find(({ me }) => !me).present === false;
-    switch (stage(call)) {
-      case "ringing":
-        return mine ? `正在呼叫，等待对方接听${media}通话…` : `您有新的${media}通话，是否接听？`;
-      case "connecting":
-        return "正在接通…";
-      case "connected":
-        if (this.#socket.state !== "connected" || this.#link === "lost") return DROPPED;
-        if (absent) return "对方网络中断，正在等待对方回来…";
-        return [lasted(call), this.#quality].filter(Boolean).join(" · ");
-      case "ended":
-        return call.duration_s >= 1 ? `${this.#endWords(call)} · 时长 ${hms(call.duration_s)}` : this.#endWords(call);
-    }
-    return "";
-  }
-
-  #endWords(call) {
-    if (call.started_by === this.#me.id && call.end_reason === "cancelled") return "通话已取消";
-    if (call.started_by !== this.#me.id) {
-      if (call.end_reason === "missed") return "未接听，通话已结束";
-      if (call.end_reason === "declined") return "您已拒绝通话";
-    }
-    return ENDED[call.end_reason] ?? "通话已结束";
+    return stateWords(call, {
+      elsewhere: this.#client.elsewhere,
+      cut: this.#socket.state !== "connected" || this.#link === "lost",
+      lasted: () => lasted(call),
+      quality: this.#quality,
+    });
   }
 
   #drawControls(call) {
@@ -332,16 +278,6 @@ class Page {
   fail(error) {
     this.#fail(error);
   }
-}
-
-// A group's call may be connected while this side is still asked.
-function stage(call) {
-  return ownState(call) === "rung" && call.state !== "ended" ? "ringing" : call.state;
-}
-
-function hms(seconds) {
-  const two = (n) => String(Math.floor(n)).padStart(2, "0");
-  return `${two(seconds / 3600)}:${two((seconds / 60) % 60)}:${two(seconds % 60)}`;
 }
 
 // The hospital's clock may not be this device's: count from when it was seen connected here.

@@ -17,9 +17,9 @@ from aiortc.rtp import is_rtcp
 
 from bench.packet_bots import PacketBot
 from bench.processes import resident_bytes
+from care.call_sides import SIDES_MAX
 from care.errors import BadRequest, CareError
 from signalling.media import descriptions
-from signalling.media.room import SIDES_MAX
 from tests.signalling.media.guests import until
 from tests.signalling.media.hop import Address, Datagrams, candidates
 from tests.signalling.media.malformed import damaged, damaged_text, genuine_rtcp, genuine_rtp

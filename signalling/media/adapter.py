@@ -85,11 +85,6 @@ class Wire:
     def open(self) -> bool:
         return self._dtls is not None and self._dtls._state is State.CONNECTED
 
-    @property
-    def local(self) -> list[tuple[str, int]]:
-        """The addresses of this end's sockets."""
-        return [(one.host, one.port) for one in self._ice.local_candidates] if self._ice else []
-
     def send(self, data: bytes) -> None:
         """Send RTP or RTCP; what the wire can't take is lost, as on any network."""
         dtls = self._dtls

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from typing import Any, cast
 
 HOST = "127.0.0.1"
-# the mark that no candidate of the description is left out
 _CANDIDATE = re.compile(r"(a=candidate:\S+ 1 udp \d+) (\S+) (\d+) typ host.*", re.I)
 
 Address = tuple[str, int]

@@ -32,8 +32,7 @@ def genuine_rtp(bot: PacketBot) -> list[bytes]:
     """Give packets such as the bot sends, with its payload types and header extensions."""
     packets = []
     for transceiver in bot.pc.getTransceivers():
-        codecs = transceiver.sender.transport and transceiver._codecs
-        for codec in codecs or []:
+        for codec in transceiver._codecs:
             payload = b"\x90\x80\x01" + b"\x10\x00\x00\x9d\x01\x2a" + bytes(200)
             for extension in (
                 struct.pack("!HH", 0xBEDE, 2) + bytes([0x10, 0x30, 0x32, 1, 2, 3, 0, 0]),

@@ -30,9 +30,18 @@ def test_the_installed_aiortc_is_the_one_the_adapter_was_written_for() -> None:
     check_version()
 
 
-def test_another_aiortc_is_refused_in_a_clear_sentence() -> None:
-    with pytest.raises(UnknownVersion, match=r"aiortc 1\.17\.0 is installed, but .* 1\.16\."):
-        check_version({"aiortc": "1.17.0", "aioice": "0.13.0"})
+@pytest.mark.parametrize(
+    ("installed", "sentence"),
+    [
+        ({"aiortc": "1.17.0", "aioice": "0.13.0"}, r"aiortc 1\.17\.0 is installed, but .* 1\.16\."),
+        ({"aiortc": "1.16.1", "aioice": "0.14.0"}, r"aioice 0\.14\.0 is installed, but .* 0\.13\."),
+    ],
+)
+def test_another_version_is_refused_in_a_clear_sentence(
+    installed: dict[str, str], sentence: str
+) -> None:
+    with pytest.raises(UnknownVersion, match=sentence):
+        check_version(installed)
 
 
 async def test_a_wire_brings_packets_and_aiortc_decodes_nothing() -> None:

@@ -100,7 +100,13 @@ class Assembler:
 def is_key(codec: str, data: bytes) -> bool:
     """Say whether a video frame, with its beginning, stands alone."""
     if codec == "VP8":
-        # RFC 6386, 9.1: the frame tag, then the start code of key frames, then the size
-        return len(data) >= 10 and not data[0] & 1 and data[3:6] == b"\x9d\x01\x2a"
+        # RFC 6386, 9.1: the frame tag, then the start code of key frames, then the size: 14 bits
+        # each of width and height, without which no film can be begun
+        return (
+            len(data) >= 10
+            and not data[0] & 1
+            and data[3:6] == b"\x9d\x01\x2a"
+            and all(int.from_bytes(data[at : at + 2], "little") & 0x3FFF for at in (6, 8))
+        )
     kinds = {unit[0] & 0x1F for unit in data.split(b"\x00\x00\x01")[1:] if unit}
     return {SPS, IDR} <= kinds

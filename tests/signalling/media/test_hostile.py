@@ -6,6 +6,7 @@ import os
 import random
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,10 @@ from bench.packet_bots import PacketBot
 from bench.processes import resident_bytes
 from care.call_sides import SIDES_MAX
 from care.errors import BadRequest, CareError
+from care.media import RecordingState
 from signalling.media import descriptions
+from signalling.media.recording.finish import finish
+from signalling.media.recording.recorders import Recorders
 from tests.signalling.media.guests import until
 from tests.signalling.media.hop import Address, Datagrams, candidates
 from tests.signalling.media.malformed import damaged, damaged_text, genuine_rtcp, genuine_rtp
@@ -29,6 +33,7 @@ SEED = 20_261_123
 HANDED = 100_000
 """Packets handed to a side's traffic as if they had been decrypted."""
 ENCRYPTED = 5_000
+RECORDED = 10_000
 RAW = 5_000
 BATCH = 10
 """Packets between which other calls get their turn."""
@@ -200,6 +205,34 @@ async def test_malformed_packets_of_a_side_harm_nobody(talk: Talk) -> None:
     assert talk.side("attacker").open
     assert talk.side("partner").open
     assert partner.wire.open
+
+
+async def test_malformed_packets_of_a_side_do_not_spoil_the_others_recording(
+    talk: Talk, tmp_path: Path
+) -> None:
+    attacker = await talk.join("attacker")
+    await talk.join("partner")
+    await talk.flows()
+    states: list[RecordingState] = []
+    recorders = Recorders(tmp_path, lambda _call, _recording, state, _problem: states.append(state))
+    await recorders.start(talk.room, "attacked", "rec", datetime.now(UTC))
+    dice = random.Random(SEED)  # noqa: S311  # no secret
+    traffic = talk.side("attacker").traffic
+    genuine = [*genuine_rtp(attacker), *genuine_rtcp(attacker)]
+    for number in range(RECORDED):
+        data = damaged(dice, dice.choice(genuine))
+        (traffic.take_rtcp if is_rtcp(data) else traffic.take_rtp)(data)
+        if number % BATCH == 0:
+            await asyncio.sleep(0)
+    await talk.flows()
+    await recorders.stop("attacked")
+
+    footage = await asyncio.to_thread(finish, tmp_path, "rec")
+
+    assert states == [RecordingState.RUNNING, RecordingState.FINISHED]
+    assert footage is not None
+    partners = [one for one in footage.tracks if one.user == "partner"]
+    assert {one.kind: one.lost_packets for one in partners} == {"audio": 0, "video": 0}
 
 
 async def test_malformed_datagrams_at_the_socket_harm_nobody(talk: Talk) -> None:

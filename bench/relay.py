@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
-from bench.packet_bots import Clip, Kind, PacketBot
+from bench.packet_bots import FPS, Clip, Kind, PacketBot
 from bench.processes import cpu_seconds
 from bench.relays import RELAYS, Relay, janus_missing
 from bench.report import Figure
@@ -17,6 +17,7 @@ SECONDS, QUICK_SECONDS = 15.0, 4.0
 WARM_SECONDS = 3.0
 BEGIN_SECONDS = 20.0
 LOSS = 0.03
+SMOOTH = 0.9
 POLL_SECONDS = 0.1
 
 
@@ -93,10 +94,16 @@ def table(costs: dict[tuple[Case, str], Cost], relays: Sequence[str]) -> str:
     rows = [head, ["---"] * len(head)]
     for case in CASES:
         ours = costs[case, first].cpu
-        cells = [f"{costs[case, name].cpu * 100:.2f} %" for name in relays]
+        cells = [_cell(costs[case, name]) for name in relays]
         ratios = [f"{costs[case, name].cpu / ours:.2f}" for name in others]
         rows.append([case.name, *cells, *ratios])
     return "\n" + "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def _cell(cost: Cost) -> str:
+    """Say with the cost when pictures came too seldom: a relay that can't keep up costs less."""
+    slow = 0 < cost.pictures < SMOOTH * FPS
+    return f"{cost.cpu * 100:.2f} %" + (f" ({cost.pictures:.0f} pictures/s)" if slow else "")
 
 
 async def _cost(relay: Relay, case: Case, calls: int, clip: Clip, seconds: float) -> Cost:

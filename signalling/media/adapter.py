@@ -2,8 +2,7 @@
 
 aiortc decodes what it receives and encodes what it sends. Here its peer connections do ICE, DTLS
 and the keys of SRTP alone: a `Wire` takes the packets at the sockets and sends them there, past
-aiortc's receivers and senders, which are never started, and past its queues and tasks, which cost
-more than the relaying itself.
+aiortc's receivers and senders, which are never started, and past its queue and task for each.
 """
 
 import importlib.metadata

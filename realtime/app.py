@@ -159,8 +159,7 @@ class Hub:
         )  # fmt: skip
         self.recordings = RecordingPages(
             self.stores.recordings, self.stores.calls, self.stores.consultations,
-            self.stores.accounts, self.stores.audit, self.clock, policy.files,
-            runtime.secrets.url_key,
+            self.stores.audit, self.clock, policy.files, runtime.secrets.url_key,
         )  # fmt: skip
         self._join_prescriptions()
         self._join_feedback()

@@ -27,7 +27,7 @@ from signalling.media.recording.recorders import Recorders
 from tests.signalling.media.guests import until
 from tests.signalling.media.hop import Address, Datagrams, candidates
 from tests.signalling.media.malformed import damaged, damaged_text, genuine_rtcp, genuine_rtp
-from tests.signalling.media.packets_of_bots import BOTH, Talk, clip
+from tests.signalling.media.packets_of_bots import BOTH, SOUND, Talk, clip
 
 SEED = 20_261_123
 HANDED = 100_000
@@ -47,8 +47,8 @@ CHROMIUM = Path(__file__).with_name("chromium_offer.sdp").read_text().replace("\
 async def others() -> AsyncIterator[Talk]:
     """A call of others in the same process."""
     talk = Talk("others")
-    await talk.join("doctor")
-    await talk.join("patient")
+    await talk.join("doctor", kinds=SOUND)
+    await talk.join("patient", kinds=SOUND)
     await talk.flows()
     yield talk
     await talk.close()
@@ -145,8 +145,8 @@ async def test_media_from_an_address_that_ice_does_not_know_go_nowhere(talk: Tal
 
 
 async def test_who_does_not_know_the_password_gets_no_ice(talk: Talk) -> None:
-    doctor, stranger = await talk.join("doctor"), Stranger()
-    await talk.join("patient")
+    doctor, stranger = await talk.join("doctor", kinds=SOUND), Stranger()
+    await talk.join("patient", kinds=SOUND)
     await talk.flows()
     await stranger.open()
     description = doctor.pc.remoteDescription.sdp
@@ -236,8 +236,8 @@ async def test_malformed_packets_of_a_side_do_not_spoil_the_others_recording(
 
 
 async def test_malformed_datagrams_at_the_socket_harm_nobody(talk: Talk) -> None:
-    doctor, stranger = await talk.join("doctor", loss=0.0), Stranger()
-    await talk.join("patient")
+    doctor, stranger = await talk.join("doctor", kinds=SOUND, loss=0.0), Stranger()
+    await talk.join("patient", kinds=SOUND)
     await talk.flows()
     dice = random.Random(SEED)  # noqa: S311  # no secret
     hop = talk.hops[0]

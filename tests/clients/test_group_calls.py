@@ -4,14 +4,16 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import aiohttp
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, Page
+from playwright.async_api import Browser, Page, expect
 
 from tests.clients.calling import ALLOWED, press, shows
+from tests.clients.playing import play
 from tests.scenarios.grouping import open_case, step
 from tests.scenarios.people import HUANGFUMI, SHENNONG, XIAOFU, User, enter, register
 from tests.server import ServerProcess
@@ -127,6 +129,46 @@ async def test_three_meet_one_comes_late_one_reloads_one_leaves(
         await press(guest.page, "挂断")
     await shows(third.page, "ended")
     assert (await opener.get(f"/calls/{call}"))["end_reason"] == "hung_up"
+    await opener.emit("consultation:end", consultation=case.consultation)
+
+
+@pytest.mark.rule("V8", "G4")
+async def test_three_are_recorded_while_all_of_them_agree(
+    browser: Browser, people: list[User]
+) -> None:
+    patient, opener, surgeon, physician = people
+    case = await open_case(patient, opener, surgeon, physician)
+    group = await case.active()
+    await step(patient, "join", group)
+    call = (await opener.emit("call:start", room=group["room"], media="video"))["call"]["id"]
+    three = (opener, surgeon, patient)
+    guests = await asyncio.gather(*(enter_call(browser, user, call) for user in three))
+    await _all_see(*guests)
+    await press(guests[0].page, "录制通话")
+    await press(guests[1].page, "同意")
+    await expect(guests[0].page.locator("#recording")).to_contain_text("等待对方同意")
+    await press(guests[2].page, "同意")
+    for guest in guests:
+        await expect(guest.page.locator("#recording")).to_contain_text("正在录制", timeout=15_000)
+    await _all_see(*guests)
+    # who comes later has not agreed: he is not recorded before he does, nor is anybody with him
+    await step(physician, "accept", group)
+    await physician.emit("call:start", room=group["room"], media="video")
+    late = await enter_call(browser, physician, call)
+    await expect(late.page.locator("#recording")).to_contain_text("是否同意")
+    await expect(guests[0].page.locator("#recording")).not_to_contain_text("正在录制")
+
+    listed = partial(opener.get, f"/recordings?consultation={case.consultation}")
+    await _until(listed, lambda now: [one["state"] for one in now["items"]] == ["stored"])
+    (kept,) = (await listed())["items"]
+    held = {(track["user"], track["kind"]) for track in kept["tracks"]}
+    assert held == {(user.id, kind) for user in three for kind in ("audio", "video")}
+    link = await patient.post(f"/recordings/{kept['id']}/link")
+    played = await play(browser, patient.url, link["url"], 0.0)
+    assert played["duration"] == pytest.approx(kept["duration_ms"] / 1000, abs=0.5)
+    assert min(played["pictures"], played["sound"]) > 0
+    for user in three:
+        await user.emit("call:hang_up", call=call)
     await opener.emit("consultation:end", consultation=case.consultation)
 
 

@@ -1,7 +1,8 @@
 """aiortc's own MediaRelay as a process: what our relay is measured against.
 
 Reads `{"call", "user", "sdp"}` a line, and answers with `{"sdp"}`. Everybody in a call is sent
-what all others send, over the sections that his offer has for them.
+what all others send, over the sections that his offer has for them. `{"call", "record"}` records
+everybody by aiortc's MediaRecorder, into the folder it is given.
 """
 
 import asyncio
@@ -18,7 +19,7 @@ from aiortc import (
     RTCRtpTransceiver,
     RTCSessionDescription,
 )
-from aiortc.contrib.media import MediaRelay
+from aiortc.contrib.media import MediaRecorder, MediaRelay
 
 
 class Participant:
@@ -49,11 +50,25 @@ class Participant:
             next(self._free[track.kind]).sender.replaceTrack(copy)
 
 
+async def record(call: str, participants: list[Participant], relay: MediaRelay) -> MediaRecorder:
+    recorder = MediaRecorder(f"{sys.argv[1]}/{call}.mp4")
+    for one in participants:
+        for track in one.tracks:
+            recorder.addTrack(relay.subscribe(track, buffered=False))
+    await recorder.start()
+    return recorder
+
+
 async def serve() -> None:
     calls: dict[str, list[Participant]] = defaultdict(list)
     relay, loop = MediaRelay(), asyncio.get_running_loop()
+    recorders: list[MediaRecorder] = []
     while line := await loop.run_in_executor(None, sys.stdin.readline):
         asked = json.loads(line)
+        if "record" in asked:
+            recorders.append(await record(asked["call"], calls[asked["call"]], relay))
+            print("{}", flush=True)
+            continue
         new, others = Participant(), calls[asked["call"]]
         sdp = await new.answer(asked["sdp"])
         for other in others:
@@ -61,6 +76,8 @@ async def serve() -> None:
             other.give(new, relay)
         others.append(new)
         print(json.dumps({"sdp": sdp}), flush=True)
+    for recorder in recorders:
+        await recorder.stop()
     await asyncio.gather(*(one.pc.close() for call in calls.values() for one in call))
 
 

@@ -30,11 +30,13 @@ class Case:
     parties: int
     kinds: tuple[Kind, ...]
     loss: float = 0.0
+    recorded: bool = False
 
     @property
     def name(self) -> str:
         what = "video" if "video" in self.kinds else "audio"
-        return f"{self.parties} parties, {what}" + (", 3 % loss" if self.loss else "")
+        more = (", 3 % loss" if self.loss else "") + (", recorded" if self.recorded else "")
+        return f"{self.parties} parties, {what}{more}"
 
     def calls(self, relay: str) -> int:
         """So many at once that a core's hundredth is seen, and a core is enough."""
@@ -48,7 +50,7 @@ CASES = [
     for kinds in (("audio",), ("audio", "video"))
     for parties in (2, 4)
     for loss in (0.0, LOSS)
-]
+] + [Case(2, kinds, recorded=True) for kinds in (("audio",), ("audio", "video"))]
 
 
 @dataclass(frozen=True)
@@ -111,7 +113,9 @@ async def _cost(relay: Relay, case: Case, calls: int, clip: Clip, seconds: float
     async with AsyncExitStack() as stack:
         for number in range(calls):
             name = f"call-{number}"
-            joined = await relay.call(name, case.parties, case.kinds, clip, case.loss)
+            joined = await relay.call(
+                name, case.parties, case.kinds, clip, case.loss, recorded=case.recorded
+            )
             stack.push_async_callback(relay.end, name)
             for bot in joined:
                 stack.push_async_callback(bot.close)

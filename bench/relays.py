@@ -10,6 +10,7 @@ import sys
 import tempfile
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -38,8 +39,19 @@ class Relay:
         """Let a participant in; give the answer to his offer."""
         raise NotImplementedError
 
+    async def record(self, call: str) -> None:
+        """Record everybody in a call."""
+        raise NotImplementedError
+
     async def call(
-        self, name: str, parties: int, kinds: Sequence[Kind], clip: Clip, loss: float
+        self,
+        name: str,
+        parties: int,
+        kinds: Sequence[Kind],
+        clip: Clip,
+        loss: float,
+        *,
+        recorded: bool = False,
     ) -> list[PacketBot]:
         """Begin a call; give its peer connections, whose owner closes them."""
         bots = []
@@ -48,6 +60,8 @@ class Relay:
             bots.append(bot)
             offer = await bot.offer(kinds, parties - 1)
             await bot.take_answer(await self.join(name, bot.user, offer))
+        if recorded:
+            await self.record(name)
         return bots
 
     async def end(self, call: str) -> None:
@@ -73,6 +87,9 @@ class Ours(Relay):
 
     async def join(self, call: str, user: str, offer: str) -> str:
         return await self._workers.join(self._worker, call, user, offer)
+
+    async def record(self, call: str) -> None:
+        await self._workers.record(self._worker, call, f"recording-{call}", datetime.now(UTC))
 
     async def end(self, call: str) -> None:
         await self._workers.close(self._worker, call)
@@ -100,25 +117,31 @@ class AiortcRelay(Relay):
         self._process = process
 
     async def join(self, call: str, user: str, offer: str) -> str:
+        return str((await self._ask({"call": call, "user": user, "sdp": offer}))["sdp"])
+
+    async def record(self, call: str) -> None:
+        await self._ask({"call": call, "record": True})
+
+    async def _ask(self, said: Mapping[str, Any]) -> dict[str, Any]:
         asked, answers = self._process.stdin, self._process.stdout
         assert asked is not None
         assert answers is not None
-        said = {"call": call, "user": user, "sdp": offer}
         asked.write(json.dumps(said).encode() + b"\n")
         async with asyncio.timeout(ANSWER_SECONDS):
-            return str(json.loads(await answers.readline())["sdp"])
+            return dict(json.loads(await answers.readline()))
 
 
 @asynccontextmanager
 async def aiortc_relay() -> AsyncIterator[Relay]:
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "bench.media_relay",
-        stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
-    )  # fmt: skip
-    try:
-        yield AiortcRelay(process)
-    finally:
-        await _ended(process)
+    with tempfile.TemporaryDirectory(prefix="wenzhen-bench-") as recordings:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "bench.media_relay", recordings,
+            stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
+        )  # fmt: skip
+        try:
+            yield AiortcRelay(process)
+        finally:
+            await _ended(process)
 
 
 class JanusError(Exception):
@@ -128,9 +151,9 @@ class JanusError(Exception):
 class Janus(Relay):
     """Janus' VideoRoom. One sends over one peer connection, and receives over another."""
 
-    def __init__(self, pid: int, socket: aiohttp.ClientWebSocketResponse) -> None:
+    def __init__(self, pid: int, socket: aiohttp.ClientWebSocketResponse, folder: str) -> None:
         super().__init__(pid)
-        self._socket = socket
+        self._socket, self._folder = socket, folder
         self._session: int | None = None
         self._rooms = itertools.count(1)
         self._asked = itertools.count(1)
@@ -153,13 +176,22 @@ class Janus(Relay):
             await self._ask({"janus": "keepalive"}, whole=False)
 
     async def call(
-        self, name: str, parties: int, kinds: Sequence[Kind], clip: Clip, loss: float
+        self,
+        name: str,
+        parties: int,
+        kinds: Sequence[Kind],
+        clip: Clip,
+        loss: float,
+        *,
+        recorded: bool = False,
     ) -> list[PacketBot]:
         room, bots, feeds = next(self._rooms), [], []
         handle = await self._attach()
-        await self._say(
-            handle, {"request": "create", "room": room, "publishers": parties, "bitrate": 2_000_000}
-        )
+        wanted = {
+            "request": "create", "room": room, "publishers": parties, "bitrate": 2_000_000,
+            "record": recorded, "rec_dir": self._folder,
+        }  # fmt: skip
+        await self._say(handle, wanted)
         for number in range(parties):
             bot = PacketBot(f"{name}-{number}", clip, loss=loss, seed=number)
             bots.append(bot)
@@ -240,7 +272,7 @@ async def janus() -> AsyncIterator[Relay]:
         )  # fmt: skip
         try:
             async with aiohttp.ClientSession() as http:
-                client = Janus(process.pid, await _connected(http, port))
+                client = Janus(process.pid, await _connected(http, port), folder)
                 tasks = [asyncio.create_task(client.listen())]
                 await client.begin()
                 tasks.append(asyncio.create_task(client.keep_alive()))

@@ -26,6 +26,8 @@ LOOKS = 6
 ROOMS = 20
 GIVE_WAY = 10
 
+Ask = Callable[[float], Coroutine[Any, Any, dict[str, float]]]
+
 
 async def measure(quick: bool) -> list[Figure]:
     calls, seconds = (QUICK_CALLS, QUICK_SECONDS) if quick else (CALLS, SECONDS)
@@ -70,7 +72,7 @@ async def measure(quick: bool) -> list[Figure]:
 @asynccontextmanager
 async def _paced(
     hub: Hub,
-) -> AsyncIterator[Callable[[float], Coroutine[Any, Any, dict[str, float]]]]:
+) -> AsyncIterator[Ask]:
     """Give what measures the hub's messages for so many seconds."""
     rooms = [{"room": r.room, "token": r.patient_token} for r in await hub.make_rooms(ROOMS)]
     process = await asyncio.create_subprocess_exec(

@@ -27,7 +27,7 @@ Request = TypeVar("Request", RtcpPsfbPacket, RtcpRtpfbPacket)
 LOSS = 0.03
 PACKETS = 1_000
 LEAST_BPS = 50_000
-REMAINING = 0.25
+REMAINING = 0.6
 """Of what was lost, what may be missing in the end: repetitions get lost too, or are on the way."""
 
 

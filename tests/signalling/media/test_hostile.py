@@ -211,8 +211,10 @@ async def test_malformed_packets_of_a_side_do_not_spoil_the_others_recording(
     talk: Talk, tmp_path: Path
 ) -> None:
     attacker = await talk.join("attacker")
-    await talk.join("partner")
+    partner = await talk.join("partner")
     await talk.flows()
+    (pictures,) = [one for one in partner.players if one.kind == "video"]
+    asked = pictures.asked
     states: list[RecordingState] = []
     recorders = Recorders(tmp_path, lambda _call, _recording, state, _problem: states.append(state))
     await recorders.start(talk.room, "attacked", "rec", datetime.now(UTC))
@@ -224,6 +226,8 @@ async def test_malformed_packets_of_a_side_do_not_spoil_the_others_recording(
         (traffic.take_rtcp if is_rtcp(data) else traffic.take_rtp)(data)
         if number % BATCH == 0:
             await asyncio.sleep(0)
+    # a film's pictures begin with a key frame
+    await until(lambda: pictures.asked > asked, "the partner is asked for a key frame")
     await talk.flows()
     await recorders.stop("attacked")
 

@@ -1,5 +1,6 @@
 """What Linux says of a running process: its CPU time, memory and children."""
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -27,10 +28,13 @@ def child_named(pid: int, name: str) -> int:
     raise LookupError(f"process {pid} runs no {name}")
 
 
-def child_running(word: str) -> int:
-    """Find the child of this process that has a word among its arguments."""
-    for children in Path(f"/proc/{os.getpid()}/task").glob("*/children"):
+def children_running(pid: int, word: str) -> list[int]:
+    """List the process's children that have a word among their arguments, by their numbers."""
+    found = []
+    for children in Path(f"/proc/{pid}/task").glob("*/children"):
         for child in children.read_text().split():
-            if word.encode() in Path(f"/proc/{child}/cmdline").read_bytes().split(b"\0"):
-                return int(child)
-    raise LookupError(f"no child runs {word}")
+            # it may have ended meanwhile
+            with contextlib.suppress(OSError):
+                if word.encode() in Path(f"/proc/{child}/cmdline").read_bytes().split(b"\0"):
+                    found.append(int(child))
+    return sorted(found)

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import itertools
 import json
+import os
 import shutil
 import socket
 import sys
@@ -17,7 +18,7 @@ from typing import Any
 import aiohttp
 
 from bench.packet_bots import Clip, Kind, PacketBot
-from bench.processes import child_running
+from bench.processes import children_running
 from care.media import RecordingState, SideStats
 from care.policy import MediaPolicy
 from realtime.media_workers import MediaWorkerProcesses, socket_paths
@@ -103,7 +104,8 @@ async def our_worker() -> AsyncIterator[Relay]:
         workers = MediaWorkers(socket_paths(processes.start(), policy.workers), _NoEvents())
         try:
             worker = await workers.place()
-            yield Ours(workers, worker, child_running("realtime.media_worker"))
+            (pid,) = children_running(os.getpid(), "realtime.media_worker")
+            yield Ours(workers, worker, pid)
         finally:
             await workers.stop()
             await processes.stop()

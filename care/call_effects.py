@@ -60,7 +60,7 @@ def caused_by(call: Call, action: CallAction) -> Outgoing | None:
         [] if call.group else [CallNoted(consultation=call.consultation, connected=call.counted)]
     )
     if action is CallAction.COUNT:
-        return _outgoing(call, *noted)
+        return _outgoing(call, *noted) if noted else None
     if call.state is not CallState.ENDED:
         return None
     # noted before the line is written: the line belongs to a talk that has begun

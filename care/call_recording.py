@@ -6,6 +6,7 @@ Pure functions of the record, as the call's table is. What a recording holds is 
 from datetime import datetime
 from typing import Any
 
+from care.accounts import Role
 from care.call_sides import relay
 from care.calls import ENOUGH, Call
 from care.effects import Line, Outgoing
@@ -13,8 +14,6 @@ from care.errors import Conflict
 from care.policy import CallPolicy, Relaying
 from care.record import new_id
 from care.rooms import Kind
-
-DOCTOR = "doctor"
 
 
 def consent(call: Call, user: str, policy: CallPolicy, *, agrees: bool) -> Call:
@@ -30,7 +29,7 @@ def consent(call: Call, user: str, policy: CallPolicy, *, agrees: bool) -> Call:
     if policy.relay is Relaying.NEVER:
         raise Conflict("本院未开通通话录制")
     if call.recording_asked_by is None:
-        if call.party(user).role != DOCTOR:
+        if call.party(user).role != Role.DOCTOR:
             raise Conflict("医生没有请求录制")
         after = after.changed(recording_asked_by=user)
     elif user in call.consents:

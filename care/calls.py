@@ -224,6 +224,10 @@ class Call(Record):
     def inside(self) -> tuple[Party, ...]:
         return tuple(party for party in self.parties if party.inside)
 
+    def had(self, user: str) -> bool:
+        """Tell whether a user was ever in it: who was rung in vain was not."""
+        return any(p.user == user and p.connection is not None for p in self.parties)
+
     @property
     def engaged(self) -> tuple[Party, ...]:
         """Give who is in it or rung for it."""

@@ -131,7 +131,7 @@ class RecordingPages:
         if caller.role in STAFF:
             return True
         call = await self._calls.get(recording.call)
-        return call is not None and caller.user in call.users
+        return call is not None and call.had(caller.user)
 
     async def _note(self, caller: Caller, action: str, recording: Recording, why: str) -> None:
         """Note who looked at whose recording, under its patient."""

@@ -13,6 +13,9 @@ from storage.embedded_process import finish
 GC_THRESHOLDS = (50_000, 50, 100)
 """A thousand connections make the collector the largest cost at its defaults."""
 CANCEL_SECONDS = 0.5
+PAUSE_SECONDS_MAX = 30.0
+STEADY_SECONDS = 60.0
+"""A process that lived so long was well: its next restart is at once again."""
 
 T = TypeVar("T")
 Step = tuple[str, Callable[[], Awaitable[Any]]]
@@ -100,3 +103,8 @@ async def _take(steps: Iterable[Step]) -> None:
             await step()
         except Exception:
             logger.exception("shutdown_step_failed", step=name)
+
+
+def restart_pause(last: float, lived: float, first: float) -> float:
+    """Tell how long to wait before a process that died is started again: ever longer."""
+    return 0.0 if lived > STEADY_SECONDS else min(2 * last + first, PAUSE_SECONDS_MAX)

@@ -16,13 +16,11 @@ from pathlib import Path
 import structlog
 
 from care.policy import MediaPolicy
+from realtime.lifecycle import restart_pause
 from realtime.settings import LogSettings
 from storage.embedded_process import spawn, stop
 
 STOP_SECONDS = 5.0
-PAUSE_SECONDS_MAX = 30.0
-STEADY_SECONDS = 60.0
-"""A worker that lived so long was well: its next restart is at once again."""
 
 logger = structlog.get_logger(__name__)
 
@@ -70,7 +68,7 @@ class MediaWorkerProcesses:
                 await stop(process, STOP_SECONDS)
                 raise
             lived = asyncio.get_running_loop().time() - born
-            pause = 0.0 if lived > STEADY_SECONDS else min(2 * pause + 0.1, PAUSE_SECONDS_MAX)
+            pause = restart_pause(pause, lived, 0.1)
             logger.error("media_worker_died", exit_code=code, restart_s=pause)
             await asyncio.sleep(pause)
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 
 import structlog
 
+from realtime.lifecycle import restart_pause
 from realtime.servers import Servers, read_secrets, servers
 from realtime.settings import NOT_SETTINGS, PREFIX, Settings
 from storage.embedded_process import spawn, stop
@@ -17,9 +18,6 @@ from storage.embedded_process import spawn, stop
 EXIT_CONFIG = 2
 """A worker that ends so would end so again."""
 STOP_SECONDS = 60.0
-PAUSE_SECONDS_MAX = 30.0
-STEADY_SECONDS = 60.0
-"""A worker that lived so long was well: its next restart is at once again."""
 
 logger = structlog.get_logger(__name__)
 
@@ -65,7 +63,7 @@ class Workers:
                 self._told.set()
                 return
             lived = asyncio.get_running_loop().time() - born
-            pause = 0.0 if lived > STEADY_SECONDS else min(2 * pause + 0.5, PAUSE_SECONDS_MAX)
+            pause = restart_pause(pause, lived, 0.5)
             logger.error("worker_died", worker=index, exit_code=code, restart_s=pause)
             await self._sleep(pause)
 

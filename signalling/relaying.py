@@ -168,7 +168,10 @@ class RelayService:
         logger.info("recording_moved", call=call, recording=recording, state=state.value)
         await self._recordings.moved(recording, call, state, problem)
         if state is RecordingState.RUNNING:
-            await self._calls.change(call, lambda now: call_recording.runs(now, recording))
+            shown = await self._calls.change(call, lambda now: call_recording.runs(now, recording))
+            # somebody took his consent back while it was on its way to the worker
+            if shown.recording_id is None and shown.worker:
+                await self._relay.stop_recording(shown.worker, call)
         elif state is RecordingState.INTERRUPTED:
             await self._calls.change(
                 call,

@@ -1,13 +1,15 @@
 """What the scenarios of calls have in common: the two sides' devices, and the way to a talk."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 import aiohttp
+import pytest_asyncio
 
 from tests.scenarios.test_bad_input_socket import SDP
 from tests.scenarios.wire import Wire, load_rooms
+from tests.server import ServerProcess
 
 SIGNALS = {"call:offer", "call:answer", "call:candidate", "call:media"}
 CANDIDATE = "candidate:{} 1 udp 2122260223 192.0.2.7 53705 typ host"
@@ -156,3 +158,15 @@ class Pair:
 def _is_line(message: Any, call: str) -> bool:
     body = message["body"]
     return body.get("call") == call and "duration_s" in body
+
+
+@pytest_asyncio.fixture
+async def hall(clocked: ServerProcess, http: aiohttp.ClientSession) -> AsyncIterator[Hall]:
+    hall = Hall(http, clocked.url)
+    yield hall
+    await hall.close()
+
+
+@pytest_asyncio.fixture
+async def pair(hall: Hall) -> Pair:
+    return await Pair.make(hall)

@@ -1,24 +1,10 @@
 """Who agrees to a call's recording, and what that leaves in the room's record (V8)."""
 
-from collections.abc import AsyncIterator
-
-import aiohttp
 import pytest
-import pytest_asyncio
 
-from tests.scenarios.calling import Hall, Pair
-from tests.scenarios.views import clocked
-from tests.server import ServerProcess
+from tests.scenarios.calling import Pair, hall, pair
 
-__all__ = ["clocked"]
-
-
-@pytest_asyncio.fixture
-async def pair(clocked: ServerProcess) -> AsyncIterator[Pair]:
-    async with aiohttp.ClientSession() as http:
-        hall = Hall(http, clocked.url)
-        yield await Pair.make(hall)
-        await hall.close()
+__all__ = ["hall", "pair"]
 
 
 async def said(pair: Pair) -> list[str]:

@@ -1,33 +1,21 @@
 """What passes between the two devices of a call, and coming back to it (V3, V5, V7)."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
-import pytest_asyncio
 
-from tests.scenarios.calling import Device, Hall, Pair, candidate, sdp
+from tests.scenarios.calling import Device, Hall, Pair, candidate, hall, pair, sdp
 from tests.scenarios.conftest import Advance
 from tests.server import ServerProcess
+
+__all__ = ["hall", "pair"]
 
 GRACE_SECONDS = 30
 KILLED_GRACE_SECONDS = 15
 """Real time: a killed server must be up again in it."""
-
-
-@pytest_asyncio.fixture
-async def hall(clocked: ServerProcess, http: aiohttp.ClientSession) -> AsyncIterator[Hall]:
-    hall = Hall(http, clocked.url)
-    yield hall
-    await hall.close()
-
-
-@pytest_asyncio.fixture
-async def pair(hall: Hall) -> Pair:
-    return await Pair.make(hall)
 
 
 def named(signals: list[tuple[str, Any]]) -> list[str]:

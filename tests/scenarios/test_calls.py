@@ -3,29 +3,14 @@
 The media itself is not here: two sockets play the browsers, with descriptions made up.
 """
 
-from collections.abc import AsyncIterator
-
-import aiohttp
 import pytest
-import pytest_asyncio
 
-from tests.scenarios.calling import Device, Hall, Pair
+from tests.scenarios.calling import Device, Hall, Pair, hall, pair
 from tests.scenarios.conftest import Advance
-from tests.server import ServerProcess
+
+__all__ = ["hall", "pair"]
 
 RING_SECONDS, TICKET_SECONDS, CONNECT_SECONDS = 45, 60, 60
-
-
-@pytest_asyncio.fixture
-async def hall(clocked: ServerProcess, http: aiohttp.ClientSession) -> AsyncIterator[Hall]:
-    hall = Hall(http, clocked.url)
-    yield hall
-    await hall.close()
-
-
-@pytest_asyncio.fixture
-async def pair(hall: Hall) -> Pair:
-    return await Pair.make(hall)
 
 
 async def rung(device: Device, call: str) -> str:

@@ -10,7 +10,9 @@ import pytest_asyncio
 from tests.scenarios.conftest import Advance, Enter, NewPatient
 from tests.scenarios.grouping import Case, open_case, step
 from tests.scenarios.people import HUANGFUMI, HUATUO, SHENNONG, XIAOFU, User
+from tests.scenarios.recorded import running
 from tests.scenarios.views import clocked, lines
+from tests.server import ServerProcess
 
 __all__ = ["clocked"]
 
@@ -246,3 +248,21 @@ async def test_two_doctors_call_at_the_same_moment_and_there_is_one_call(
     assert {a["error"]["code"] for a in answers if not a["ok"]} <= {"conflict"}
     live = await in_calls(case.opener, case) or await in_calls(case.one, case)
     assert live == list(calls)
+
+
+@pytest.mark.rule("V8", "G4")
+async def test_who_declined_is_shown_no_recording_of_it(
+    new_case: NewCase, clocked: ServerProcess
+) -> None:
+    case = await new_case()
+    group = await all_in(case)
+    call = await ring(case.opener, group)
+    await case.one.emit("call:accept", call=call)
+    for user in (case.two, case.patient):
+        await user.emit("call:decline", call=call)
+    recording = await running(clocked, call)
+    for user in (case.opener, case.one):
+        assert (await user.get(f"/recordings/{recording}"))["state"] == "running"
+    for user in (case.two, case.patient):
+        assert (await user.refused("GET", f"/recordings/{recording}"))[0] == 403
+        assert (await user.get(f"/recordings?consultation={case.consultation}"))["items"] == []

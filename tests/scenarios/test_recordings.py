@@ -2,15 +2,12 @@
 
 import hashlib
 import io
-from collections.abc import AsyncIterator
 from typing import Any
 
-import aiohttp
 import pytest
-import pytest_asyncio
 from PIL import Image
 
-from tests.scenarios.calling import Hall, Pair
+from tests.scenarios.calling import Hall, Pair, hall, pair
 from tests.scenarios.conftest import Advance, Enter
 from tests.scenarios.people import OPERATOR
 from tests.scenarios.recorded import recorded, running
@@ -18,17 +15,7 @@ from tests.scenarios.records import database_of, read_whole
 from tests.scenarios.test_operator import ADMIN, trail
 from tests.server import ServerProcess
 
-
-@pytest_asyncio.fixture
-async def hall(clocked: ServerProcess, http: aiohttp.ClientSession) -> AsyncIterator[Hall]:
-    hall = Hall(http, clocked.url)
-    yield hall
-    await hall.close()
-
-
-@pytest_asyncio.fixture
-async def pair(hall: Hall) -> Pair:
-    return await Pair.make(hall)
+__all__ = ["hall", "pair"]
 
 
 async def link(pair: Pair, recording: str, who: str = "doctor") -> Any:

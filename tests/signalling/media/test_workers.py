@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
+from bench.processes import children_running
 from care.errors import BadRequest, Conflict, Unavailable
 from care.media import RecordingState, SideStats
 from care.policy import MediaPolicy
@@ -91,17 +92,8 @@ async def relay(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Relay
 
 
 def worker_pids() -> list[int]:
-    """List the worker processes of these tests, the oldest first."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*"):
-        try:
-            command = (path / "cmdline").read_bytes().split(b"\0")
-            parent = (path / "stat").read_text().rpartition(")")[2].split()[1]
-        except OSError:
-            continue
-        if b"realtime.media_worker" in command and int(parent) == os.getpid():
-            found.append(int(path.name))
-    return sorted(found)
+    """List the worker processes of these tests."""
+    return children_running(os.getpid(), "realtime.media_worker")
 
 
 async def test_two_sides_talk_through_a_worker_process(relay: Relay) -> None:

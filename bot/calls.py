@@ -18,7 +18,6 @@ LOUD, SILENT = 0.02, 0.001
 PURE = 0.5
 """The share of the energy that a tone heard has at the least."""
 
-_ORDER = ("ringing", "connecting", "connected", "ended")
 _SIGNALS = frozenset({"call:updated", "call:offer", "call:answer", "call:candidate"})
 
 Call = Mapping[str, Any]
@@ -130,7 +129,7 @@ class Phone:
         """Keep the newer word: an acknowledgement may come after an event that overtook it."""
         if self.call is None or self.call["id"] != call["id"]:
             self._taken_up.clear()
-        elif _age(call) < _age(self.call):
+        elif call["version"] < self.call["version"]:
             return
         self.call = call
 
@@ -223,7 +222,3 @@ class Phone:
         peer, self._peer, self._peer_of, self.connect_ms = self._peer, None, None, None
         if peer is not None:
             await peer.close()
-
-
-def _age(call: Call) -> tuple[int, int]:
-    return _ORDER.index(call["state"]), call["generation"]

@@ -271,6 +271,7 @@ class Call(Record):
         accepted = (p.user for p in self.parties if p != self.starter and p.connection is not None)
         return {
             "id": self.id,
+            "version": self.version,
             "room": self.room,
             "consultation": self.consultation,
             "group": self.group,

@@ -170,6 +170,7 @@ class Group(Record):
         ]
         return {
             "id": self.id,
+            "version": self.version,
             "consultation": self.consultation,
             "room": self.room,
             "title": self.title,

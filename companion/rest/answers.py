@@ -100,6 +100,8 @@ class ClosedReasonView(BaseModel):
 
 class ConsultationView(BaseModel):
     id: str
+    version: int
+    """Grows with each change: what comes with a lower one than is known is late, and old."""
     order_no: str
     order_label: str
     """What a patient is shown: 免费咨询,无订单号 for a free one."""
@@ -209,6 +211,7 @@ class GroupView(BaseModel):
     """A group consultation (会诊) as its viewer sees it."""
 
     id: str
+    version: int
     consultation: str
     room: str
     title: str
@@ -240,6 +243,7 @@ class CallParty(BaseModel):
 
 class CallView(BaseModel):
     id: str
+    version: int
     room: str
     consultation: str
     group: str | None

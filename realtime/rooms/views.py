@@ -77,6 +77,7 @@ def consultation_view(
     reason = c.closed_reason
     return {
         "id": c.id,
+        "version": c.version,
         "order_no": c.order_no,
         "order_label": c.order_no if c.price else FREE_ORDER_LABEL,
         "mode": c.mode.value,

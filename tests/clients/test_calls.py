@@ -6,9 +6,8 @@ import secrets
 import shutil
 import signal
 import statistics
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 
-import aiohttp
 import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, Page, Playwright, expect
@@ -16,10 +15,12 @@ from playwright.async_api import Browser, Page, Playwright, expect
 from tests.clients.calling import (
     FLAGS,
     MEASURE,
+    NewPair,
     Pair,
     find_browser,
     flows,
     network_service,
+    new_pair,
     press,
     shows,
 )
@@ -35,8 +36,11 @@ REPORT = """async () => {
   return new Meter(callClient.peerConnection).read();
 }"""
 """What the page's next report of its call says."""
+KEEP_SOCKET = """globalThis.WebSocket = class extends WebSocket {
+  constructor(...given) { super(...given); globalThis.webSocket = this; }
+};"""
 
-NewPair = Callable[[str], Awaitable[Pair]]
+__all__ = ["new_pair"]
 
 
 @pytest_asyncio.fixture(scope="module")
@@ -61,20 +65,6 @@ async def hospital(
         yield process
     finally:
         await process.close()
-
-
-@pytest_asyncio.fixture
-async def new_pair(hospital: ServerProcess) -> AsyncIterator[NewPair]:
-    pairs: list[Pair] = []
-
-    async def make(mode: str) -> Pair:
-        pairs.append(await Pair.make(http, hospital.url, mode))
-        return pairs[-1]
-
-    async with aiohttp.ClientSession() as http:
-        yield make
-        for pair in pairs:
-            await pair.close()
 
 
 async def test_a_voice_call_has_no_camera(browser: Browser, new_pair: NewPair) -> None:
@@ -107,6 +97,27 @@ async def test_a_call_is_declined_cancelled_and_called_again(
     await pair.line("医生取消了视频通话")
 
     await flows(*await pair.connect(browser))
+
+
+@pytest.mark.rule("V1")
+async def test_an_event_that_was_overtaken_changes_nothing(
+    browser: Browser, new_pair: NewPair
+) -> None:
+    pair = await new_pair("video")
+    call = await pair.ring()
+    doctor = await pair.doctor.open(browser, call)
+    patient = await pair.patient.open(browser, call, script=KEEP_SOCKET)
+    await shows(patient, "ringing")
+    late = await patient.evaluate(
+        "`42${JSON.stringify(['call:updated', { call: callClient.call }])}`"
+    )
+    await press(patient, "接听")
+    for page in (doctor, patient):
+        await shows(page, "connected")
+    await patient.evaluate("(data) => webSocket.onmessage({ data })", late)
+    # a later event would mend it, so this is not waited for
+    assert await patient.locator("#call").get_attribute("data-state") == "connected"
+    await flows(doctor, patient)
 
 
 @pytest.mark.rule("V1")

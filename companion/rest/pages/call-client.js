@@ -13,6 +13,7 @@
 
 import { Meter } from "./call-stats.js";
 import { RemoteStreams } from "./call-streams.js";
+import { isStale } from "./socket.js";
 
 const REPORT_MS = 5_000;
 const PATIENCE_MS = 4_000;
@@ -125,7 +126,7 @@ export class CallClient extends EventTarget {
     const out = ["declined", "missed", "left"].includes(ownState(news));
     const call = out ? { ...news, state: "ended" } : news;
     if (old?.id === call.id && old.state === "ended") return;
-    if (old?.id === call.id && call.generation < old.generation) return;
+    if (isStale(call, old)) return;
     this.call = call;
     this.#tell("change", call);
     if (call.state === "ended") {

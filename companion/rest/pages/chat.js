@@ -3,6 +3,7 @@
 import { drawCard, drawContent } from "./drawing.js";
 import { button, guarded, h, money, remaining, shortTime } from "./dom.js";
 import { Room } from "./room.js";
+import { isStale } from "./socket.js";
 import { transferCard } from "./transfers.js";
 import { BECAUSE, PAYMENT, TURN, stateOf } from "./words.js";
 
@@ -51,6 +52,7 @@ export class Chat {
   }
 
   show(consultation) {
+    if (isStale(consultation, this.#consultation)) return;
     const moved = consultation.state !== this.#consultation.state;
     this.#consultation = consultation;
     if (moved) this.#renderButtons();

@@ -1,5 +1,7 @@
 // One's open consultations, as the lists and the events tell of them; both sides show theirs by it.
 
+import { isStale } from "./socket.js";
+
 export class Consultations {
   #pane;
   #states;
@@ -27,6 +29,7 @@ export class Consultations {
   }
 
   keep(consultation) {
+    if (isStale(consultation, this.#kept.get(consultation.id))) return;
     if (this.#states.includes(consultation.state)) this.#kept.set(consultation.id, consultation);
     else this.#kept.delete(consultation.id);
     this.#changed();

@@ -4,6 +4,7 @@ import { drawCard, drawContent } from "./drawing.js";
 import { button, field, guarded, h, remaining, shortTime } from "./dom.js";
 import { openCall } from "./ringing.js";
 import { Room } from "./room.js";
+import { isStale } from "./socket.js";
 
 const STATE = { inviting: "等待加入", active: "会诊中", concluded: "已结束", cancelled: "已取消" };
 
@@ -117,7 +118,7 @@ export class GroupView {
   }
 
   #updated = ({ detail }) => {
-    if (detail.id !== this.#group.id) return;
+    if (detail.id !== this.#group.id || isStale(detail, this.#group)) return;
     const moved = detail.state !== this.#group.state;
     this.#group = detail;
     if (moved) this.#renderActions();

@@ -22,6 +22,11 @@ export class SocketError extends Error {
   }
 }
 
+// Events may overtake one another and the answers: what is older than what is known says nothing.
+export function isStale(news, known) {
+  return news.id === known?.id && news.version < known.version;
+}
+
 const lost = () =>
   new SocketError({ code: "unavailable", message: "连接已断开，正在重连", retry: true });
 

@@ -3,15 +3,17 @@
 import asyncio
 import re
 import secrets
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import aiohttp
+import pytest_asyncio
 from playwright.async_api import Browser, BrowserContext, Page, expect
 
 from tests.scenarios.wire import Wire, load_rooms
+from tests.server import ServerProcess
 
 FLAGS = [
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
@@ -22,9 +24,9 @@ FLAGS = [
 ]  # fmt: skip
 ALLOWED = ["camera", "microphone"]
 PHONE = {"width": 390, "height": 844}
-CONNECTED_MS = 20_000.0
+CONNECTED_MS = 60_000.0
 POLL_SECONDS = 0.1
-FLOW_SECONDS = 15.0
+FLOW_SECONDS = 45.0
 
 MEASURE = """async () => {
   const found = { frames: 0, energy: 0, path: null };
@@ -77,7 +79,7 @@ class Side:
             await context.grant_permissions(ALLOWED)
         self.contexts.append(context)
         page = await context.new_page()
-        page.set_default_timeout(15_000)
+        page.set_default_timeout(CONNECTED_MS)
         if script:
             await page.add_init_script(script)
         await page.goto(self.url + await self.ticket(call) + more)
@@ -156,6 +158,24 @@ class Pair:
     async def close(self) -> None:
         await self.doctor.close()
         await self.patient.close()
+
+
+NewPair = Callable[..., Awaitable[Pair]]
+
+
+@pytest_asyncio.fixture
+async def new_pair(hospital: ServerProcess) -> AsyncIterator[NewPair]:
+    """Make pairs of a mode, by default on the module's own server."""
+    pairs: list[Pair] = []
+
+    async def make(mode: str, url: str = hospital.url) -> Pair:
+        pairs.append(await Pair.make(http, url, mode))
+        return pairs[-1]
+
+    async with aiohttp.ClientSession() as http:
+        yield make
+        for pair in pairs:
+            await pair.close()
 
 
 async def press(page: Page, label: str) -> None:

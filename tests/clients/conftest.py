@@ -3,9 +3,9 @@
 from collections.abc import AsyncIterator
 
 import pytest_asyncio
-from playwright.async_api import Browser, Playwright, async_playwright
+from playwright.async_api import Browser, Playwright, async_playwright, expect
 
-from tests.clients.calling import FLAGS
+from tests.clients.calling import CONNECTED_MS, FLAGS
 from tests.clients.need import browser_program
 from tests.server import server
 
@@ -15,6 +15,7 @@ __all__ = ["server"]
 @pytest_asyncio.fixture(scope="module")
 async def playwright() -> AsyncIterator[Playwright]:
     browser_program()
+    expect.set_options(timeout=CONNECTED_MS)
     async with async_playwright() as playwright:
         yield playwright
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from tests.clients.need import missing
 
 SECRET = "wenzhen-tests"
-START_SECONDS = 10.0
+START_SECONDS = 30.0
 POLL_SECONDS = 0.05
 ARGUMENTS = [
     "-n", "--listening-ip=127.0.0.1", "--relay-ip=127.0.0.1", "--use-auth-secret",

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 import pytest
 from playwright.async_api import Browser, ConsoleMessage, Locator, Page, async_playwright, expect
 
+from tests.clients.calling import CONNECTED_MS
 from tests.clients.need import browser_program
 from tests.server import ServerProcess
 
@@ -36,7 +37,7 @@ async def browser() -> AsyncIterator[Browser]:
 async def page(browser: Browser, server: ServerProcess) -> AsyncIterator[Page]:
     """Open the first page; whatever its console complains of fails the test."""
     page = await browser.new_page(viewport={"width": 1280, "height": 860})
-    page.set_default_timeout(10_000)
+    page.set_default_timeout(CONNECTED_MS)
     complaints: list[str] = []
     page.on("pageerror", lambda error: complaints.append(str(error)))
     page.on("console", lambda line: _keep_complaint(line, complaints))

@@ -3,23 +3,23 @@
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-import aiohttp
 import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, Page, expect
 
-from tests.clients.calling import Pair, Side, flows, press, shows
+from bench.processes import children_running
+from tests.clients.calling import NewPair, Side, flows, new_pair, press, shows
 from tests.clients.playing import play
 from tests.scenarios.calling import Hall
 from tests.scenarios.recorded import stored
 from tests.server import ServerProcess
 
-WAIT_SECONDS = 20.0
+WAIT_SECONDS = 45.0
 MOVED_SECONDS = 10.0
 RECORDED_SECONDS = 3.0
 SCREENSHOT = os.environ.get("RECORDING_SCREENSHOT")
@@ -47,7 +47,7 @@ DEAF = "RTCPeerConnection.prototype.addIceCandidate = async () => {};"
 BEGUN_ANEW = """() => callClient.call.generation === 2
   && callClient.peerConnection.connectionState === 'connected'"""
 
-NewPair = Callable[..., Awaitable[Pair]]
+__all__ = ["new_pair"]
 
 
 @pytest_asyncio.fixture(scope="module")
@@ -66,20 +66,6 @@ async def _serving(folder: Path, relay: str) -> AsyncIterator[ServerProcess]:
         await process.close()
 
 
-@pytest_asyncio.fixture
-async def new_pair(hospital: ServerProcess) -> AsyncIterator[NewPair]:
-    pairs: list[Pair] = []
-
-    async def make(mode: str = "video", url: str = hospital.url) -> Pair:
-        pairs.append(await Pair.make(http, url, mode))
-        return pairs[-1]
-
-    async with aiohttp.ClientSession() as http:
-        yield make
-        for pair in pairs:
-            await pair.close()
-
-
 async def the_call(page: Page) -> Any:
     return await page.evaluate("callClient.call")
 
@@ -91,23 +77,9 @@ async def looked_up(side: Side, call: str) -> Any:
         return await answer.json()
 
 
-def media_workers(server: ServerProcess) -> list[int]:
-    """Find the media workers of this server."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*"):
-        try:
-            command = (path / "cmdline").read_bytes()
-            parent = int((path / "stat").read_text().rpartition(")")[2].split()[1])
-        except OSError:
-            continue
-        if b"realtime.media_worker" in command and parent == server.pid:
-            found.append(int(path.name))
-    return found
-
-
 @pytest.mark.rule("V3", "V7", "V9")
 async def test_a_video_call_goes_through_the_server(browser: Browser, new_pair: NewPair) -> None:
-    pair = await new_pair()
+    pair = await new_pair("video")
     doctor, patient = await pair.connect(browser)
     await flows(doctor, patient)
     call = await the_call(patient)
@@ -147,7 +119,7 @@ async def test_a_voice_call_goes_through_the_server(browser: Browser, new_pair: 
 async def test_it_carries_the_codec_that_was_offered(
     browser: Browser, new_pair: NewPair, codec: str
 ) -> None:
-    pair = await new_pair()
+    pair = await new_pair("video")
     call, script = await pair.ring(), f"({CODEC % f'video/{codec}'})()"
     doctor = await pair.doctor.open(browser, call, script=script)
     patient = await pair.patient.open(browser, call, script=script)
@@ -162,7 +134,7 @@ async def test_it_carries_the_codec_that_was_offered(
 async def test_a_page_that_reloads_leaves_the_other_ones_media_alone(
     browser: Browser, new_pair: NewPair
 ) -> None:
-    pair = await new_pair()
+    pair = await new_pair("video")
     doctor, patient = await pair.connect(browser)
     await flows(doctor, patient)
     await doctor.evaluate("globalThis.kept = callClient.peerConnection")
@@ -178,10 +150,10 @@ async def test_a_page_that_reloads_leaves_the_other_ones_media_alone(
 async def test_a_call_goes_on_in_another_worker(
     browser: Browser, new_pair: NewPair, hospital: ServerProcess
 ) -> None:
-    pair = await new_pair()
+    pair = await new_pair("video")
     doctor, patient = await pair.connect(browser)
     await flows(doctor, patient)
-    for pid in media_workers(hospital):
+    for pid in children_running(hospital.pid, "realtime.media_worker"):
         os.kill(pid, signal.SIGKILL)
     killed = asyncio.get_running_loop().time()
 
@@ -242,7 +214,7 @@ async def test_a_recording_is_asked_for_shown_and_holds_both_sides(
             await patient.screenshot(path=SCREENSHOT)
         await press(patient, "同意")
         for page in (doctor, patient):
-            await expect(page.locator("#recording")).to_contain_text("正在录制", timeout=15_000)
+            await expect(page.locator("#recording")).to_contain_text("正在录制")
         await flows(doctor, patient)
         begun = asyncio.get_running_loop().time()
         await flows(doctor, patient)

@@ -245,7 +245,7 @@ async def test_a_refund_tried_again_is_one_refund(
 ) -> None:
     await provider.prepare(PAYMENT)
     standin.pay(NUMBER)
-    standin.trouble = [fate]
+    standin.trouble[NUMBER] = [fate]
 
     with pytest.raises(Unavailable):
         await provider.refund(PAYMENT)

@@ -17,7 +17,7 @@ from tests.scenarios.records import database_of
 from tests.server import ServerProcess
 from tests.signalling.media.recording.filming import arriving, side
 
-KEPT_SECONDS = 30.0
+KEPT_SECONDS = 60.0
 
 
 async def moved(server: ServerProcess, recording: str, call: str, state: RecordingState) -> None:

@@ -34,7 +34,7 @@ NAMES = ("consultation_started", "consultation_refused", "consultation_closed", 
 ADMIN = "13500000001"
 STARTED, CLOSED = "WX-consultation_started", "WX-consultation_closed"
 BY_SMS = "SMS-consultation_started"
-SECONDS = 15.0
+SECONDS = 45.0
 
 
 @dataclass

@@ -16,7 +16,7 @@ MINUTE, HOUR = 60, 3600
 CAP_HOURS = 40
 """How long a talk may last here, however much is said."""
 CLOSED = {"ended", "cancelled", "declined", "expired"}
-SECONDS = 10.0
+SECONDS = 30.0
 
 
 @pytest_asyncio.fixture(scope="module")

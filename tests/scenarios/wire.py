@@ -14,7 +14,7 @@ import aiohttp
 
 from tests.scenarios.people import PASSWORD
 
-SECONDS = 10.0
+SECONDS = 30.0
 """How long a test waits for what must come."""
 
 Test = Callable[[Any], bool]

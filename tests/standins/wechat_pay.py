@@ -48,9 +48,10 @@ class Hold:
 
 @dataclass
 class WechatPay:
-    """`now` gives Unix seconds. `trouble` is the next calls' fate, in order: a status to answer.
+    """`now` gives Unix seconds.
 
-    A negative one is answered after the request was carried out, as when the answer gets lost.
+    `trouble` is the fate of the next calls about an order, in turn: a status to answer. A negative
+    one is answered after the request was carried out, as when the answer gets lost.
     """
 
     now: Callable[[], float]
@@ -60,7 +61,7 @@ class WechatPay:
     orders: dict[str, dict[str, Any]] = field(default_factory=dict)
     refunds: dict[str, dict[str, Any]] = field(default_factory=dict)
     refund_status: str = "SUCCESS"
-    trouble: list[int] = field(default_factory=list)
+    trouble: dict[str, list[int]] = field(default_factory=dict)
     code: str = "SYSTEM_ERROR"
     calls: list[str] = field(default_factory=list)
     forging: bool = False
@@ -156,10 +157,10 @@ class WechatPay:
         self.calls.append(f"{request.method} {request.path}")
         if not self._signed(request, body):
             return web.json_response({"code": "SIGN_ERROR", "message": "签名错误"}, status=401)
-        fate = self.trouble.pop(0) if self.trouble else 0
+        asked = json.loads(body or "{}")
+        fate = self._fate(request.path, asked)
         if fate > 0:
             return web.json_response({"code": self.code, "message": "…"}, status=fate)
-        asked = json.loads(body or "{}")
         hold = self._held(request.path, asked.get("out_trade_no"))
         if hold and not hold.booked:
             await hold.keep()
@@ -172,6 +173,12 @@ class WechatPay:
         content = b"" if status == 204 else json.dumps(answer).encode()
         headers, content = self.sign(content)
         return web.Response(status=status, body=content, headers=headers)
+
+    def _fate(self, path: str, asked: dict[str, Any]) -> int:
+        for order, fates in self.trouble.items():
+            if fates and (order in path or order == asked.get("out_trade_no")):
+                return fates.pop(0)
+        return 0
 
     def _signed(self, request: web.Request, body: str) -> bool:
         scheme, _, rest = request.headers.get("Authorization", "").partition(" ")

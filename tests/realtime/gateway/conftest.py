@@ -29,7 +29,7 @@ from realtime.gateway.settings import GatewaySettings, Limits, Rate
 from realtime.gateway.table import Accepted, Command, Payload
 from tests.clock import ManualClock
 
-SECONDS = 5.0
+SECONDS = 20.0
 """How long a test waits for what must come."""
 
 ANN = "ann"

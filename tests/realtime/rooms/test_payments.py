@@ -191,7 +191,7 @@ async def test_a_closed_order_is_asked_about_once_more_however_long_nobody_was_t
     till: Till,
 ) -> None:
     await till.provider.prepare(BEGUN)
-    till.standin.trouble = [500]
+    till.standin.trouble[NUMBER] = [500]
     await till.service.settle(CANCELLED)
     till.clock.advance(MONTH * 3600)
 
@@ -217,11 +217,11 @@ async def test_money_is_found_and_asked_about_again_though_its_order_is_not_clos
     till: Till,
 ) -> None:
     await till.provider.prepare(BEGUN)
-    till.standin.trouble, till.standin.code = [403], "USERPAYING"
+    till.standin.trouble[NUMBER], till.standin.code = [403], "USERPAYING"
     await till.service.settle(CANCELLED)
     assert (await till.stored()).state is PaymentState.CLOSED
     till.standin.pay(NUMBER)
-    till.standin.trouble = [403]
+    till.standin.trouble[NUMBER] = [403]
 
     await till.asked_in(1)
 

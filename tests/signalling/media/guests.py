@@ -17,7 +17,7 @@ from av import AudioFrame, VideoFrame
 
 from bot.media import Ear, Eye, Pattern, Tone
 
-WAIT_SECONDS = 20.0
+WAIT_SECONDS = 45.0
 POLL_SECONDS = 0.02
 
 

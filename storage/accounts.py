@@ -93,9 +93,10 @@ class AccountStore:
             raise Conflict(TAKEN) from None
 
     async def _change_avatar(self, session: Session, before: Account, after: Account) -> None:
-        if after.avatar is None or after.avatar == before.avatar:
+        if after.avatar == before.avatar:
             return
-        await self._files.claim_in(session, [after.avatar], after.id, AVATAR, FileKind.IMAGE)
+        if after.avatar is not None:
+            await self._files.claim_in(session, [after.avatar], after.id, AVATAR, FileKind.IMAGE)
         if before.avatar is not None:
             await self._files.let_go_in(session, before.avatar, before.id, AVATAR)
         await self._doctors.show_avatar(session, after.id, after.avatar)

@@ -116,8 +116,8 @@ class Doctors:
         """Show a doctor on the home page, or no longer (D4)."""
         await self._doctors.update_one({"_id": doctor}, {"$set": {"recommended": recommended}})
 
-    async def show_avatar(self, session: Session, doctor: str, avatar: str) -> None:
-        """Show the account's picture in the directory, where the account is a doctor's (A8)."""
+    async def show_avatar(self, session: Session, doctor: str, avatar: str | None) -> None:
+        """Show the account's picture, or none, in the directory, where it is a doctor's (A8)."""
         await self._doctors.update_one(
             {"_id": doctor}, {"$set": {"avatar": avatar}}, session=session
         )

@@ -73,7 +73,10 @@ class PasswordChange(Body):
 
 
 class ProfileChange(Body):
-    """What is absent or null stays as it is. `code` is the new phone's, `avatar` an upload's id."""
+    """What is absent or null stays as it is, but for `avatar`: null takes it away.
+
+    `code` is the new phone's, `avatar` an upload's id.
+    """
 
     name: Name | None = None
     avatar: str | None = Field(default=None, min_length=1, max_length=64)
@@ -228,6 +231,8 @@ class AuthRoutes:
     async def edit(self, call: Call) -> Mapping[str, Any]:
         body: ProfileChange = call.body
         changes = body.model_dump(mode="json", exclude={"code"}, exclude_none=True)
+        if "avatar" in body.model_fields_set:
+            changes["avatar"] = body.avatar
         return self._profile(await self._accounts.edit_profile(call.caller, changes, body.code))
 
     def _profile(self, account: Account) -> Mapping[str, Any]:

@@ -48,6 +48,11 @@ async def test_a_patient_changes_his_details_and_his_password(
         me = await account.get("/me")
         assert (me["name"], me["sex"], me["birth_date"]) == ("小白兔", "female", "1990-02-28")
 
+        await form.get_by_role("button", name="移除头像").click()
+        await expect(avatar).to_be_hidden()
+        await expect(form.get_by_role("button", name="移除头像")).to_be_hidden()
+        assert (await account.get("/me"))["avatar"] is None
+
         form = patient.get_by_role("form", name="修改密码")
         await form.get_by_label("旧密码").fill(PASSWORD)
         await form.get_by_label("新密码").fill(NEW_PASSWORD)

@@ -14,6 +14,7 @@ from tests.scenarios.conftest import Enter, NewPatient
 from tests.scenarios.people import (
     OPERATOR,
     PASSWORD,
+    SHENNONG,
     SMS_CODE,
     XIAOFU,
     User,
@@ -83,6 +84,28 @@ async def test_an_avatar_is_a_checked_picture_that_everybody_may_see(
     assert (await read(patient, page["avatar_url"]))[0] == 403, "the old picture is let go"
     after = await patient.get(f"/doctors/{doctor.id}")
     assert (await read(patient, after["avatar_url"]))[0] == 200
+
+
+@pytest.mark.rule("A8", "R6")
+async def test_an_avatar_is_taken_away_and_served_to_nobody_else_any_more(
+    new_patient: NewPatient, enter_as: Enter
+) -> None:
+    patient, doctor = await new_patient(), await enter_as(SHENNONG)
+    picture = await upload(doctor)
+    shown = await edit(doctor, avatar=picture)
+    page = await patient.get(f"/doctors/{doctor.id}")
+    assert (await read(patient, page["avatar_url"]))[0] == 200
+    # null leaves every other field as it is, and so does an edit that doesn't name the picture
+    await edit(doctor, name=None, sex="male")
+    assert (await doctor.get("/me"))["avatar"] == picture
+
+    after = [await edit(doctor, avatar=None) for _ in range(2)][-1]
+
+    assert (after["avatar"], after["avatar_url"], after["name"]) == (None, None, shown["name"])
+    assert (await patient.get(f"/doctors/{doctor.id}"))["avatar_url"] is None
+    assert (await read(patient, page["avatar_url"]))[0] == 403
+    again = await edit(doctor, avatar=picture)
+    assert (await read(doctor, again["avatar_url"]))[0] == 200
 
 
 @pytest.mark.rule("A8")

@@ -1,6 +1,6 @@
 // The own account (账号设置): its details and its password (A7, A8).
 
-import { field, guarded, h } from "./dom.js";
+import { button, field, guarded, h } from "./dom.js";
 
 const SEX = { "": "未填写", male: "男", female: "女" };
 
@@ -35,15 +35,19 @@ function profileForm(pane, me, load) {
     ...(card.value.trim() ? { id_card: card.value.trim() } : {}),
     ...(phone.value.trim() ? { phone: phone.value.trim(), code: code.value.trim() } : {}),
   });
+  const save = async (change) => {
+    pane.keepMe(await pane.api.patch("/me", change));
+    await load();
+    pane.tell("资料已保存");
+  };
   return h("form", {
     class: "card-form", ariaLabel: "修改资料",
-    onsubmit: guarded(pane.tell, async () => {
-      pane.keepMe(await pane.api.patch("/me", await changes()));
-      await load();
-      pane.tell("资料已保存");
-    }),
+    onsubmit: guarded(pane.tell, async () => save(await changes())),
   },
-  me.avatar_url ? h("img", { class: "avatar", src: me.avatar_url, alt: "头像" }) : null,
+  me.avatar_url ? [
+    h("img", { class: "avatar", src: me.avatar_url, alt: "头像" }),
+    button("移除头像", guarded(pane.tell, () => save({ avatar: null })), "quiet"),
+  ] : null,
   field("头像", avatar), field("用户名", name), field("性别", sex), field("出生日期", born),
   field("真实姓名", realName), field("身份证", card, me.verified ? hint("已实名") : null),
   field("手机号", phone), field("验证码", code, sendCode(pane, phone)),

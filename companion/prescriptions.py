@@ -129,7 +129,8 @@ class PrescriptionService:
         p = await self._permitted(prescription_id, PrescriptionAction.SUBMIT, caller)
         c = await self._consultation(p.consultation, caller)
         written = await self._writing.written(c, p.content, p.id)
-        by = self._by(caller)
+        # a doctor renamed meanwhile is still called what the prescription and its talk call him
+        by = self._by(caller).changed(name=p.doctor.name)
         after = move(p, PrescriptionAction.SUBMIT, **written, signature=by)
         value = await self._signing.sign(by.by, doctors_text(after))
         return await self._store_change(p, after.changed(signature=by.changed(value=value)))

@@ -85,6 +85,8 @@ class AccountStore:
             )
             if result.matched_count:
                 await self._change_avatar(session, before, after)
+                if after.role is Role.DOCTOR:
+                    await self._doctors.show_account(session, after)
             return result.matched_count == 1
 
         try:
@@ -99,7 +101,6 @@ class AccountStore:
             await self._files.claim_in(session, [after.avatar], after.id, AVATAR, FileKind.IMAGE)
         if before.avatar is not None:
             await self._files.let_go_in(session, before.avatar, before.id, AVATAR)
-        await self._doctors.show_avatar(session, after.id, after.avatar)
 
     async def keep_openid(self, account_id: str, openid: str) -> None:
         """Note who the account is in the mini-program; the newest log-in there decides."""

@@ -7,6 +7,7 @@ from typing import Any
 
 from pymongo import ASCENDING, DESCENDING, IndexModel
 
+from care.accounts import Account
 from care.directory import RATING_WHOLE, Doctor, Order, Rank, Search
 from care.ports import Clock
 from storage.database import Database, Document, Session
@@ -116,11 +117,15 @@ class Doctors:
         """Show a doctor on the home page, or no longer (D4)."""
         await self._doctors.update_one({"_id": doctor}, {"$set": {"recommended": recommended}})
 
-    async def show_avatar(self, session: Session, doctor: str, avatar: str | None) -> None:
-        """Show the account's picture, or none, in the directory, where it is a doctor's (A8)."""
-        await self._doctors.update_one(
-            {"_id": doctor}, {"$set": {"avatar": avatar}}, session=session
-        )
+    async def show_account(self, session: Session, account: Account) -> None:
+        """Show a doctor's name and picture as his account has them, in its transaction (A8)."""
+        mine = {"_id": account.id}
+        found = await self._doctors.find_one(mine, dict.fromkeys(TEXTS, 1), session=session)
+        if found is None:
+            return
+        shown = {"name": account.name, "avatar": account.avatar}
+        change = {"$set": shown | {"grams": _grams_of(found | shown)}}
+        await self._doctors.update_one(mine, change, session=session)
 
     async def count_consultation(self, session: Session, doctor: str) -> None:
         """Count one more (D2), in the transaction of the change that makes it count."""

@@ -12,16 +12,21 @@ from tests.media.pictures import SECRET, with_metadata
 from tests.media.recordings import voice
 from tests.scenarios.conftest import Enter, NewPatient
 from tests.scenarios.people import (
+    HUANGFUMI,
+    HUATUO,
     OPERATOR,
     PASSWORD,
     SHENNONG,
     SMS_CODE,
     XIAOFU,
     User,
+    ask,
     begin,
     id_card,
+    say,
     upload,
 )
+from tests.scenarios.prescribing import submitted
 from tests.scenarios.wire import log_in
 from tests.server import ServerProcess
 
@@ -166,6 +171,52 @@ async def test_of_several_avatars_at_once_the_one_that_was_accepted_is_kept(
     # what was refused, and what was replaced, is free for something else
     free = [file for file in files if file != me["avatar"]]
     await patient.post("/complaints", {"reason": "产品建议", "text": "希望改进", "images": free})
+
+
+async def found(user: User, words: str) -> list[str]:
+    return [card["name"] for card in (await user.get(f"/doctors?q={words}"))["items"]]
+
+
+@pytest.mark.rule("A8", "D1", "D2", "D3", "X2")
+async def test_a_doctors_new_name_reaches_the_directory_and_leaves_the_past_alone(
+    new_patient: NewPatient, enter_as: Enter
+) -> None:
+    patient, later, doctor = await new_patient(), await new_patient(), await enter_as(HUATUO)
+    made = await begin(patient, doctor)
+    said = await say(doctor, made["room"], "您好")
+    assert "华佗" in await found(patient, "华佗")
+
+    await edit(doctor, name="华元化")
+    await doctor.client.log_in()
+
+    assert await found(patient, "元化") == ["华元化"]
+    assert doctor.name not in await found(patient, "华佗")
+    assert (await patient.get(f"/doctors/{doctor.id}"))["name"] == "华元化"
+    asked = await ask(later, doctor)
+    assert asked["doctor"]["name"] == "华元化"
+    # what began before goes on under the name it began with, and is signed under it
+    assert (await patient.get(f"/consultations/{made['id']}"))["doctor"]["name"] == "华佗"
+    prescription = await submitted(doctor, made["id"])
+    proof = await doctor.get(f"/prescriptions/{prescription['id']}/verification")
+    assert (prescription["doctor"]["name"], proof["doctor"]["by"]["name"]) == ("华佗", "华佗")
+    assert proof["valid"]
+    history = await patient.emit("room:history", room=made["room"])
+    (before,) = [m for m in history["messages"] if m["id"] == said["id"]]
+    assert before["sender"]["name"] == "华佗"
+    await patient.emit("consultation:end", consultation=made["id"])
+
+
+@pytest.mark.rule("A8", "D1")
+async def test_of_several_names_at_once_the_directory_has_the_accounts(
+    new_patient: NewPatient, enter_as: Enter
+) -> None:
+    patient, doctor = await new_patient(), await enter_as(HUANGFUMI)
+    names = [f"士安{n}" for n in range(AT_ONCE)]
+    changes = [doctor.client.call("PATCH", "/me", {"name": name}) for name in names]
+    assert {a.status for a in await asyncio.gather(*changes)} <= {200, 409}
+    name = (await doctor.get("/me"))["name"]
+    assert await found(patient, "士安") == [name]
+    assert (await patient.get(f"/doctors/{doctor.id}"))["name"] == name
 
 
 async def new_doctor(operator: User) -> str:

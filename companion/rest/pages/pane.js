@@ -40,8 +40,11 @@ export class Pane {
 
   // The own account was edited.
   keepMe(user) {
+    const renamed = user.name !== this.me.name;
     this.api.user = user;
     this.name.textContent = user.name;
+    // what is said next goes out under the token's name
+    if (renamed) this.#stayLoggedIn().catch((error) => this.tell(error.message));
   }
 
   tell = (message) => {

@@ -19,9 +19,9 @@ $(STAMP): pyproject.toml constraints.txt
 run: setup
 	$(BIN)/wenzhen serve --demo
 
-# by file: those that share a server stay together
+# by file, those that share a server stay together; in the order of tests/conftest.py
 test: setup
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 lint: setup
 	$(BIN)/ruff check .

@@ -5,7 +5,18 @@ from collections.abc import Mapping
 
 import uvloop
 
-from bench import acknowledged, calls, deadlines, idle, lists, relay, relay_load, search, start
+from bench import (
+    acknowledged,
+    calls,
+    connected,
+    deadlines,
+    idle,
+    lists,
+    relay,
+    relay_load,
+    search,
+    start,
+)  # fmt: skip
 from bench.report import Measurement, save, show
 
 BENCHES: Mapping[str, Measurement] = {
@@ -15,6 +26,7 @@ BENCHES: Mapping[str, Measurement] = {
     "search": search.measure,
     "deadlines": deadlines.measure,
     "calls": calls.measure,
+    "connected": connected.measure,
     "lists": lists.measure,
     "relay": relay.measure,
     "relay_load": relay_load.measure,

@@ -1,7 +1,7 @@
 """A server of its own for each measurement, in a temporary folder, with rooms to talk in."""
 
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,10 +50,11 @@ class Hub:
 
 
 @asynccontextmanager
-async def running_hub() -> AsyncIterator[Hub]:
+async def running_hub(env: Mapping[str, str] | None = None) -> AsyncIterator[Hub]:
     with tempfile.TemporaryDirectory(prefix="wenzhen-bench-") as folder:
         # a line for each of a thousand connections would bury what matters
-        server = ServerProcess(Path(folder) / "data", env={"WENZHEN_LOG__LEVEL": "warning"})
+        quiet = {"WENZHEN_LOG__LEVEL": "warning"}
+        server = ServerProcess(Path(folder) / "data", env={**quiet, **(env or {})})
         try:
             await server.start()
             yield Hub(server)

@@ -36,6 +36,7 @@ VIDEO_BPS = 800_000
 CLIP_SECONDS = 4
 SQUARE = 256
 REPORT_SECONDS = 1.0
+BEARS_BPS = 5_000_000
 OPUS_TICKS: Final = 960
 """Of 48 kHz, in 20 ms."""
 
@@ -96,6 +97,8 @@ class Player(Inbound):
         """Key frames that were wanted."""
         self.packets_sent = 0
         self._frames, self._at = frames, 0
+        self._due = 0.0
+        self._timer: asyncio.TimerHandle | None = None
         self._sequence = self._timestamp = 0
         self._ticks = OPUS_TICKS if kind == "audio" else CLOCK[kind] // FPS
 
@@ -103,14 +106,16 @@ class Player(Inbound):
         self.asked += 1
         self._at = 0
 
-    async def play(self) -> None:
-        """Send a frame when its time has come, until cancelled."""
-        loop = asyncio.get_running_loop()
-        begun, frames = loop.time(), 0
-        while True:
-            self._next()
-            frames += 1
-            await asyncio.sleep(begun + frames * self._ticks / CLOCK[self.kind] - loop.time())
+    def play(self) -> None:
+        """Send a frame when its time has come, until stopped."""
+        self._due = self._due or self._loop.time()
+        self._next()
+        self._due += self._ticks / CLOCK[self.kind]
+        self._timer = self._loop.call_at(self._due, self.play)
+
+    def stop(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
 
     def note_clock(self) -> None:
         """Write the sender report that the stream's receivers are told."""
@@ -129,6 +134,13 @@ class Player(Inbound):
             )
             for subscriber in self.subscribers:
                 subscriber.forward(self, packet, CODECS[self.kind])  # type: ignore[index]  # a Kind
+
+
+class Ear(Inbound):
+    """What a bot is sent. It measures no bandwidth, which costs much: its way bears everything."""
+
+    def _estimate(self, packet: RtpPacket, now: float) -> None:  # noqa: ARG002  # an Inbound's
+        self._estimated = BEARS_BPS
 
 
 class Tally:
@@ -182,7 +194,7 @@ class BotTraffic(Traffic):
         for encoding in agreed.encodings:
             if encoding.ssrc in self.streams:
                 continue
-            stream = Inbound(self._user, kind, own_ssrc, self._send, ())
+            stream = Ear(self._user, kind, own_ssrc, self._send, ())
             self.sources[f"{kind} {encoding.ssrc}"] = self.streams[encoding.ssrc] = stream
             if encoding.rtx:
                 self.streams[encoding.rtx.ssrc] = stream
@@ -274,6 +286,8 @@ class PacketBot:
         return sum(one.lost for one in self.tallies())
 
     async def close(self) -> None:
+        for player in self.players:
+            player.stop()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -297,7 +311,7 @@ class PacketBot:
             self.players.append(player)
             outbound.agree(agreed)
             outbound.attach(player)
-            self._tasks.append(asyncio.create_task(player.play()))
+            player.play()
 
         take_over(transceiver, receiving=receiving, sending=sending)
 

@@ -1,14 +1,15 @@
 """One media worker with all the video calls it takes: losses, memory, and the hub's messages.
 
-The hub's messages are measured twice in one run, before the calls and beside them. The bots, which
-no hospital has on its server, give way to the worker and the hub.
+The hub's messages are measured three times in one run: before the calls, beside them, and after.
+The bots, which no hospital has on its server, share the worker's core and give way to it; the hub,
+its database and who measures them have the others.
 """
 
 import asyncio
 import json
 import os
 import sys
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -25,57 +26,68 @@ CALLS, QUICK_CALLS = 30, 5
 SECONDS, QUICK_SECONDS = 60.0, 10.0
 LOOKS = 6
 ROOMS = 20
-GIVE_WAY = 19
 
 Ask = Callable[[float], Coroutine[Any, Any, dict[str, float]]]
 
 
 async def measure(quick: bool) -> list[Figure]:
     calls, seconds = (QUICK_CALLS, QUICK_SECONDS) if quick else (CALLS, SECONDS)
-    clip, bots = Clip.encode(), list[PacketBot]()
-    figures: list[Figure] = []
-    async with AsyncExitStack() as stack:
+    clip, bots, messages = Clip.encode(), list[PacketBot](), dict[str, Mapping[str, float]]()
+    async with AsyncExitStack() as stack, AsyncExitStack() as talks:
         relay = await stack.enter_async_context(our_worker())
         hub = await stack.enter_async_context(running_hub())
-        ask = await stack.enter_async_context(_paced(hub))
-        _keep_apart([relay.pid], [hub.pid, hub.mongod])
-        before = await ask(seconds)
-        os.nice(GIVE_WAY)
+        ask, client = await stack.enter_async_context(_paced(hub))
+        _keep_apart([relay.pid, os.getpid()], [hub.pid, hub.mongod, client])
+        messages["before"] = await ask(seconds)
+        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
         for number in range(calls):
             joined = await relay.call(f"call-{number}", CASE.parties, CASE.kinds, clip, CASE.loss)
             for bot in joined:
-                stack.push_async_callback(bot.close)
+                talks.push_async_callback(bot.close)
             bots += joined
         await begun(bots, CASE)
         await asyncio.sleep(WARM_SECONDS)
-        received, lost = _received(bots), _lost(bots)
-        pids = (relay.pid, os.getpid())
-        cpu = [cpu_seconds(pid) for pid in pids]
-        figures.append(_memory(relay.pid, 0))
-        talk = asyncio.create_task(ask(seconds))
-        for look in range(1, LOOKS + 1):
-            await asyncio.sleep(seconds / LOOKS)
-            figures.append(_memory(relay.pid, look * seconds / LOOKS))
-        used = [cpu_seconds(pid) - before for pid, before in zip(pids, cpu, strict=True)]
-        received, lost = _received(bots) - received, _lost(bots) - lost
-        beside = await talk
+        media, messages["beside"] = await asyncio.gather(
+            _watch(relay.pid, bots, seconds), ask(seconds)
+        )
+        await talks.aclose()
+        messages["after"] = await ask(seconds)
     return [
         Figure("calls", calls, "", f"load average {os.getloadavg()[0]:.1f}"),
+        *media,
+        *(
+            Figure(f"messages {when}, {name}", value, "ms")
+            for when, taken in messages.items()
+            for name, value in taken.items()
+        ),
+    ]
+
+
+async def _watch(worker: int, bots: list[PacketBot], seconds: float) -> list[Figure]:
+    """Count what the calls lose and cost in this time."""
+    pids = (worker, os.getpid())
+    received, lost = _received(bots), _lost(bots)
+    cpu = [cpu_seconds(pid) for pid in pids]
+    memory = [_memory(worker, 0)]
+    for look in range(1, LOOKS + 1):
+        await asyncio.sleep(seconds / LOOKS)
+        memory.append(_memory(worker, look * seconds / LOOKS))
+    used = [cpu_seconds(pid) - before for pid, before in zip(pids, cpu, strict=True)]
+    received, lost = _received(bots) - received, _lost(bots) - lost
+    return [
         Figure("packets received", received / seconds, "/s"),
         Figure("packets lost", lost, "", f"of {received + lost:,}"),
         Figure("CPU of the worker", used[0] / seconds * 100, "% of a core"),
         Figure("CPU of the bots", used[1] / seconds * 100, "% of a core"),
-        *figures,
-        *(Figure(f"messages alone, {name}", value, "ms") for name, value in before.items()),
-        *(Figure(f"messages beside, {name}", value, "ms") for name, value in beside.items()),
+        *memory,
     ]
 
 
 @asynccontextmanager
 async def _paced(
     hub: Hub,
-) -> AsyncIterator[Ask]:
-    """Give what measures the hub's messages for so many seconds."""
+) -> AsyncIterator[tuple[Ask, int]]:
+    """Give what measures the hub's messages for so many seconds, and its process' number."""
     rooms = [{"room": r.room, "token": r.patient_token} for r in await hub.make_rooms(ROOMS)]
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "bench.paced",
@@ -91,7 +103,7 @@ async def _paced(
         return dict(json.loads(await answers.readline()))
 
     try:
-        yield ask
+        yield ask, process.pid
     finally:
         asked.close()
         await process.wait()

@@ -5,8 +5,7 @@ import os
 import secrets
 import shutil
 import signal
-import statistics
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
@@ -29,7 +28,6 @@ from tests.clients.relay import Relay
 from tests.server import ServerProcess
 
 RING_SECONDS = 12
-TIMED_CALLS = 5
 
 REPORT = """async () => {
   const { Meter } = await import("/assets/call-stats.js");
@@ -240,33 +238,3 @@ async def test_the_relay_refuses_wrong_and_expired_credentials(
     await page.close()
     assert gathered["good"] == {"relays": 1, "refused": False}
     assert gathered["expired"] == gathered["wrong"] == {"relays": 0, "refused": True}
-
-
-async def test_calls_connect_quickly(
-    browser: Browser, new_pair: NewPair, record_property: Callable[[str, object], None]
-) -> None:
-    pair = await new_pair("video")
-    took = []
-    for _ in range(TIMED_CALLS):
-        call = await pair.ring()
-        doctor, patient = await asyncio.gather(
-            pair.doctor.open(browser, call), pair.patient.open(browser, call)
-        )
-        await shows(doctor, "ringing")
-        await shows(patient, "ringing")
-        took.append(await patient.evaluate(CONNECT))
-        await press(doctor, "挂断")
-        await shows(patient, "ended")
-        await pair.leave_pages()
-    record_property("connected_ms", sorted(took))
-    print("connected after ms:", sorted(round(ms) for ms in took))  # noqa: T201  # shown by -s
-    # aimed at is 500 on a machine that does nothing else; a busy one takes three times that
-    assert statistics.median(took) < 3000
-
-
-CONNECT = """() => new Promise((resolve) => {
-  const begun = performance.now();
-  callClient.on("change", ({ state }) =>
-    state === "connected" && resolve(performance.now() - begun));
-  [...document.querySelectorAll("button")].find((one) => one.textContent === "接听").click();
-})"""

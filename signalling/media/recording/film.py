@@ -25,7 +25,8 @@ MIX_BPS = 48_000
 class Film:
     """One file with a track for each side and codec; a track's frames come in order.
 
-    A header needs the first frame of each video. WebM has no H264; browsers play both.
+    A header needs of each video a frame that it `can_begin` with. WebM has no H264; browsers play
+    both.
     """
 
     def __init__(self, path: Path, firsts: Mapping[Track, Frame]) -> None:
@@ -80,6 +81,17 @@ class Film:
         if self._mixer:
             self._container.mux(list(self._mixer.flush()))
         self._container.close()
+
+
+def can_begin(codec: str, data: bytes) -> bool:
+    """Tell whether a key frame says what a film's header must know; anybody may send anything."""
+    if codec != "H264":
+        return True
+    try:
+        with av.open(io.BytesIO(data), format="h264") as probed:
+            return all(stream.width and stream.height for stream in probed.streams.video)
+    except av.FFmpegError:
+        return False
 
 
 def poster(codec: str, data: bytes) -> bytes | None:

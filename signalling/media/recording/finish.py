@@ -14,7 +14,7 @@ from pathlib import Path
 
 from care.recordings import Footage, GapReason, Track
 from signalling.media.recording import journal
-from signalling.media.recording.film import Film, poster
+from signalling.media.recording.film import Film, can_begin, poster
 from signalling.media.recording.frames import Assembler, Frame
 from signalling.media.recording.gaps import Gaps
 from signalling.media.recording.journal import About, Dropped, End, Packet, Source
@@ -165,9 +165,13 @@ def _develop(reel: Reel, about: About, stem: Path) -> Footage:
 
 
 def _first_frames(reel: Reel) -> dict[Track, Frame]:
+    """Give a frame with which each track can begin; a track without any is none of the film."""
     firsts: dict[Track, Frame] = {}
     for shot in reel.shots():
-        firsts.setdefault(shot.track, shot.frame)
+        if shot.track in firsts or not shot.frame.key:
+            continue
+        if can_begin(shot.track.codec, shot.frame.data):
+            firsts[shot.track] = shot.frame
         if len(firsts) == len(reel.tracks):
             break
     return firsts
@@ -178,9 +182,14 @@ def _write_film(path: Path, reel: Reel, firsts: dict[Track, Frame], gaps: Gaps) 
     if not firsts:
         path.write_bytes(b"")
         return "application/octet-stream", 0
-    film = Film(path, firsts)
+    film, begun = Film(path, firsts), set[Track]()
     try:
         for shot in reel.shots():
+            # what comes before a track can begin shows nothing, and a player may give up over it
+            if shot.frame == firsts.get(shot.track):
+                begun.add(shot.track)
+            if shot.track not in begun:
+                continue
             at_ms = film.write(shot.track, shot.frame, shot.at_ms)
             gaps.saw(shot.track, shot.visit, at_ms, shot.frame.lost)
     finally:

@@ -25,6 +25,8 @@ SIZE = 160, 120
 RATES = {"opus": 48_000, "VP8": 90_000, "H264": 90_000}
 FIRST_SEQ = 65_500
 """Soon over its end: numbers wrap in every stream."""
+MALFORMED = (b"\x67" + b"\x81" * 20, b"\x68" + b"\x81" * 4, b"\x65" + b"\x81" * 200)
+"""A sequence parameter set, a picture parameter set and a key frame that say nothing."""
 CLOCK = 3_900_000_000.0
 """What a wall clock says when the recording begins, in NTP's seconds."""
 
@@ -90,6 +92,8 @@ class Stream:
     """By how much its ticks are faster than they should be."""
     missing: frozenset[int] = frozenset()
     """The packets that never come, counted from the stream's first."""
+    broken: int = 0
+    """How many of its first pictures are malformed: key frames of H264, by their first bytes."""
     reports: bool = True
     rng: random.Random = field(default_factory=lambda: random.Random(5))  # noqa: S311  # a way that is the same each time
 
@@ -97,13 +101,14 @@ class Stream:
         """Give what arrives, and when; packets pass one another where the way jitters."""
         samples = audio(self.seconds) if self.kind == "audio" else video(self.codec, self.seconds)
         seq, first, reported = FIRST_SEQ, self.rng.randrange(1 << 32), -1
-        for sample in samples:
+        for count, sample in enumerate(samples):
+            payloads = MALFORMED if count < self.broken else sample.payloads
             ticks = round(sample.at * RATES[self.codec] * (1 + self.skew))
             timestamp = (first + ticks) & 0xFFFFFFFF
-            for number, payload in enumerate(sample.payloads):
+            for number, payload in enumerate(payloads):
                 packet = RtpPacket(
                     sequence_number=seq & 0xFFFF, timestamp=timestamp, ssrc=self.ssrc,
-                    payload=payload, marker=int(number + 1 == len(sample.payloads)),
+                    payload=payload, marker=int(number + 1 == len(payloads)),
                 )  # fmt: skip
                 late = self.delay + self.rng.random() * self.jitter
                 if seq - FIRST_SEQ not in self.missing:

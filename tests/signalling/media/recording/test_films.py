@@ -189,3 +189,24 @@ async def test_a_change_of_the_codec_is_a_gap_and_the_film_goes_on(tmp_path: Pat
     assert before.marks == pytest.approx([0, 1, 2, 3], abs=0.1)
     assert after.marks == pytest.approx([5, 6, 7], abs=0.1)
     assert [(g.user, g.kind, g.reason) for g in footage.gaps] == [("a", "video", GapReason.CODEC)]
+
+
+@pytest.mark.rule("V8")
+async def test_malformed_pictures_spoil_no_film(tmp_path: Path) -> None:
+    _, pictures = wrong = side("wrong", "H264", seconds=4.0)
+    pictures.broken = 2
+    _, junk = hostile = side("hostile", "H264", seconds=4.0)
+    junk.broken = 100
+    good = side("good", seconds=4.0)
+
+    footage, duration, seen = await develop(tmp_path, *wrong, *hostile, *good)
+
+    assert duration == pytest.approx(4, abs=0.5)
+    videos = {"wrong", "good"}
+    assert {s.user for s in seen if s.kind == "video"} == videos
+    assert {t.user for t in footage.tracks if t.kind == "video"} == videos
+    assert of(seen, "good", "video").marks == pytest.approx([0, 1, 2, 3], abs=0.1)
+    # from its second key frame on
+    assert of(seen, "wrong", "video").marks[-2:] == pytest.approx([2, 3], abs=0.1)
+    assert len(of(seen, "hostile", "audio").marks) >= 3
+    assert footage.poster_size

@@ -32,6 +32,8 @@ class Review(Record):
     label: str
     text: str = ""
     at: datetime
+    hidden: bool = False
+    """By the staff: neither shown to others nor counted."""
 
     @property
     def positive(self) -> bool:

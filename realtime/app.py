@@ -193,7 +193,7 @@ class Hub:
 
     def _join_feedback(self) -> None:
         stores = self.stores
-        self.reviews = ReviewService(stores.reviews, stores.consultations, self.clock)
+        self.reviews = ReviewService(stores.reviews, stores.consultations, stores.audit, self.clock)
         self.complaints = ComplaintService(
             stores.complaints, self.companion.files, self.core.carrier, stores.audit, self.clock
         )

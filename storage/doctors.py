@@ -10,11 +10,14 @@ from pymongo import ASCENDING, DESCENDING, IndexModel
 from care.accounts import Account
 from care.directory import RATING_WHOLE, Doctor, Order, Rank, Search
 from care.ports import Clock
+from care.reviews import Review
 from storage.database import Database, Document, Session
 
 HEARTBEAT = "heartbeat"
 STORED_BESIDE = {"_id", "rating", "sources", "rank", "grams"}
 TEXTS = ("name", "speciality", "diseases")
+UNRATED = -1
+"""The rating of who has no reviews, to sort by: behind all others."""
 
 INDEXES = [
     # the usual filters; a title alone is too common among doctors to be worth an index
@@ -133,15 +136,16 @@ class Doctors:
             {"_id": doctor}, {"$inc": {"consultation_count": 1}}, session=session
         )
 
-    async def count_review(self, session: Session, doctor: str, *, positive: bool) -> None:
-        """Count one more review and the rate it makes, in the review's own transaction (E1)."""
-        counted: Document = {"review_count": {"$add": ["$review_count", 1]}}
-        if positive:
-            counted["positive_count"] = {"$add": ["$positive_count", 1]}
+    async def count_review(self, session: Session, review: Review, more: int) -> None:
+        """Count a review in or out, and the rate that makes, in its own transaction (E1)."""
+        counted: Document = {"review_count": {"$add": ["$review_count", more]}}
+        if review.positive:
+            counted["positive_count"] = {"$add": ["$positive_count", more]}
         whole = {"$multiply": ["$positive_count", RATING_WHOLE]}
-        rating = {"$toInt": {"$floor": {"$divide": [whole, "$review_count"]}}}
+        share = {"$toInt": {"$floor": {"$divide": [whole, "$review_count"]}}}
+        rating = {"$cond": [{"$gt": ["$review_count", 0]}, share, UNRATED]}
         await self._doctors.update_one(
-            {"_id": doctor},
+            {"_id": review.doctor},
             [{"$set": counted}, {"$set": {"rating": rating}}],
             session=session,
         )
@@ -212,8 +216,8 @@ def _pairs(text: str) -> list[str]:
 
 
 def _to_document(doctor: Doctor) -> Document:
-    """`rating` is kept to sort by: without reviews one stands behind all others."""
-    rating = -1 if doctor.rating is None else doctor.rating
+    """`rating` is kept to sort by."""
+    rating = UNRATED if doctor.rating is None else doctor.rating
     fields = doctor.model_dump(exclude={"id"})
     document = {"_id": doctor.id, **fields, "title": doctor.title.value, "rating": rating}
     return document | {"grams": _grams_of(document)}

@@ -16,12 +16,7 @@ from companion.rest.comments import CommentCard, comment_card
 from companion.rest.consultations import Id
 from companion.rest.kernel import Body, Call, Route
 from companion.rest.operator import Reason
-from companion.rest.paging import Listed, PageQuery, marked, marked_page
-
-
-class HiddenQuery(PageQuery):
-    hidden: bool = False
-    """Lists what is hidden instead of what is seen."""
+from companion.rest.paging import HiddenQuery, Listed, marked, marked_page
 
 
 class ArticleText(Body):

@@ -26,6 +26,13 @@ class PageQuery(Query):
     limit: int = Field(default=20, ge=1, le=100)
 
 
+class HiddenQuery(PageQuery):
+    """Of the staff, who hides what is wrong."""
+
+    hidden: bool = False
+    """Lists what is hidden instead of what is seen."""
+
+
 Item = TypeVar("Item")
 
 

@@ -47,7 +47,7 @@ NOBODYS = {
     "/operator/reconciliations/{date}",
     "/operator/payments/{id}", "/operator/articles/{id}", "/operator/topics/{id}",
     "/operator/comments/{id}", "/articles/{id}", "/topics/{id}", "/comments/{id}",
-    "/complaints/{id}", "/operator/recommended/{doctor}",
+    "/complaints/{id}", "/operator/recommended/{doctor}", "/operator/reviews/{id}",
     "/likes/{kind}",
     "/calls/{id}", "/transfers/{id}", "/groups/{id}", "/doctors/{id}", "/favourites/{doctor}",
     "/files/{file}", "/payments/sandbox/{payment}", "/recordings/{id}",

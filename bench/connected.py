@@ -7,11 +7,11 @@ import asyncio
 import shutil
 
 import aiohttp
-from playwright.async_api import async_playwright
+from playwright.async_api import async_playwright, expect
 
 from bench.hub import Hub, running_hub
 from bench.report import Figure, percentile
-from tests.clients.calling import FLAGS, Pair, press, shows
+from tests.clients.calling import CONNECTED_MS, FLAGS, Pair, press, shows
 
 CALLS, QUICK_CALLS = 30, 3
 ANSWER = """() => new Promise((resolve) => {
@@ -38,6 +38,7 @@ async def _calls(hub: Hub, count: int) -> list[float]:
     """Connect calls one after the other; give what each took in milliseconds."""
     async with aiohttp.ClientSession() as http, async_playwright() as playwright:
         program = shutil.which("chromium") or shutil.which("google-chrome")
+        expect.set_options(timeout=CONNECTED_MS)
         browser = await playwright.chromium.launch(executable_path=program, args=FLAGS)
         pair = await Pair.make(http, hub.server.url, "video")
         taken = []

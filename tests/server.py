@@ -15,8 +15,8 @@ import pytest
 import pytest_asyncio
 
 COMMAND = Path(sys.executable).with_name("wenzhen")
-START_SECONDS = 40.0
-STOP_SECONDS = 20.0
+START_SECONDS = 90.0
+STOP_SECONDS = 45.0
 POLL_SECONDS = 0.05
 
 

@@ -182,11 +182,15 @@ async def press(page: Page, label: str) -> None:
     await page.get_by_role("button", name=label, exact=True).click()
 
 
-async def shows(page: Page, state: str, words: str = "", ms: float = CONNECTED_MS) -> None:
+LASTS = re.compile(r"00:(00:0[4-9]|00:[1-5]\d|0[1-9]:\d\d)")
+"""What the page says of a call that is long enough to be a consultation."""
+
+
+async def shows(page: Page, state: str, words: str | re.Pattern[str] = "") -> None:
     """Wait until the page is in this state, and says so."""
-    await expect(page.locator("#call")).to_have_attribute("data-state", state, timeout=ms)
+    await expect(page.locator("#call")).to_have_attribute("data-state", state)
     if words:
-        await expect(page.locator("#state")).to_contain_text(words, timeout=ms)
+        await expect(page.locator("#state")).to_contain_text(words)
 
 
 async def flows(*pages: Page, video: bool = True) -> None:

@@ -11,11 +11,12 @@ from tests.server import server
 
 __all__ = ["server"]
 
+expect.set_options(timeout=CONNECTED_MS)
+
 
 @pytest_asyncio.fixture(scope="module")
 async def playwright() -> AsyncIterator[Playwright]:
     browser_program()
-    expect.set_options(timeout=CONNECTED_MS)
     async with async_playwright() as playwright:
         yield playwright
 

@@ -13,7 +13,7 @@ from playwright.async_api import Browser, expect
 
 from bot.calls import Phone
 from bot.errors import NoAddress
-from tests.clients.calling import Pair, Side, flows, press, shows
+from tests.clients.calling import LASTS, Pair, Side, flows, press, shows
 from tests.clients.need import missing
 from tests.scenarios.booking import book, until
 from tests.scenarios.people import XIAOFU, User, enter, register
@@ -137,16 +137,16 @@ async def test_a_booked_video_call_is_reminded_of_muted_survives_a_reload_and_le
     await expect(doctor.locator("#peer-devices")).to_be_empty()
 
     await patient.reload()
-    await shows(patient, "connected", "00:00")
-    await shows(doctor, "connected", "00:00")
+    await shows(patient, "connected", "00:0")
+    await shows(doctor, "connected", "00:0")
     await flows(doctor, patient)
 
     # a shorter one would be no consultation
-    await shows(doctor, "connected", "00:00:04")
+    await shows(doctor, "connected", LASTS)
     await press(doctor, "挂断")
     for page in (doctor, patient):
-        await shows(page, "ended", "通话已结束 · 时长 00:00:")
-    await pair.line(r"视频问诊时长 00:00:(0[3-9]|\d\d)")
+        await shows(page, "ended", "通话已结束 · 时长 00:0")
+    await pair.line(r"视频问诊时长 00:0\d:\d\d")
     assert await booked.state() == "in_progress"
 
 

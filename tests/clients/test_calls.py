@@ -13,6 +13,7 @@ from playwright.async_api import Browser, Page, Playwright, expect
 
 from tests.clients.calling import (
     FLAGS,
+    LASTS,
     MEASURE,
     NewPair,
     Pair,
@@ -70,9 +71,9 @@ async def test_a_voice_call_has_no_camera(browser: Browser, new_pair: NewPair) -
     doctor, patient = await pair.connect(browser, "audio")
     await flows(doctor, patient, video=False)
     await expect(doctor.get_by_role("button", name="关闭摄像头")).to_have_count(0)
-    await shows(doctor, "connected", "00:00:04")
+    await shows(doctor, "connected", LASTS)
     await press(patient, "挂断")
-    await pair.line(r"语音问诊时长 00:00:\d\d")
+    await pair.line(r"语音问诊时长 00:0\d:\d\d")
 
 
 @pytest.mark.rule("V1")
@@ -123,7 +124,7 @@ async def test_a_call_nobody_takes_is_missed(browser: Browser, new_pair: NewPair
     pair = await new_pair("video")
     call = await pair.ring()
     doctor, patient = await pair.doctor.open(browser, call), await pair.patient.open(browser, call)
-    await shows(doctor, "ended", "对方无人接听", ms=(RING_SECONDS + 5) * 1000)
+    await shows(doctor, "ended", "对方无人接听")
     await shows(patient, "ended", "未接听")
     await pair.line("视频通话无人接听")
 
@@ -183,10 +184,10 @@ async def test_a_network_lost_for_20_s_comes_back_and_one_lost_for_40_s_ends_the
         _lose_network(playwright, browser, await new_pair("video"), 40),
     )
     for page in back:
-        await shows(page, "connected", "00:00:", ms=30_000)
+        await shows(page, "connected", "00:0")
     await flows(*back)
     for page in gone:
-        await shows(page, "ended", "网络中断", ms=30_000)
+        await shows(page, "ended", "网络中断")
 
 
 async def _lose_network(

@@ -11,6 +11,8 @@ from typing import Any, Protocol
 
 from care.record import Record
 
+BUSY = "通话线路繁忙，请稍后再试"
+
 
 class RecordingState(StrEnum):
     RUNNING = "running"

@@ -11,7 +11,10 @@ from pydantic import (
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
+    field_validator,
 )
+
+Port = Annotated[int, Field(ge=1024, le=65535)]
 
 
 class Section(BaseModel):
@@ -123,10 +126,19 @@ class MediaPolicy(Section):
     """The video codecs that may be used; a call has the first of them in its first offer."""
     announced: IPvAnyAddress | None = None
     """The address the outside knows, where it isn't this machine's own."""
+    ports: tuple[Port, Port] | None = None
+    """The first and the last UDP port for media; None: the system's choice."""
     start_kbps: PositiveInt = 800
     min_kbps: PositiveInt = 100
     max_kbps: PositiveInt = 2_000
     """Of a side's video; the rest follows the network."""
+
+    @field_validator("ports")
+    @classmethod
+    def _in_order(cls, ports: tuple[int, int] | None) -> tuple[int, int] | None:
+        if ports and ports[0] > ports[1]:
+            raise ValueError("the first port comes after the last")
+        return ports
 
 
 class Relaying(StrEnum):

@@ -4,6 +4,7 @@ import asyncio
 import signal
 import socket
 import sys
+from functools import partial
 from pathlib import Path
 
 import uvloop
@@ -11,6 +12,7 @@ import uvloop
 from care.policy import MediaPolicy
 from realtime import logs
 from realtime.settings import LogSettings
+from signalling.media.ports import PortLoop
 from signalling.media.worker import MediaWorker
 
 
@@ -23,10 +25,12 @@ async def run(policy: MediaPolicy, recordings: Path) -> None:
 
 
 def main() -> None:
-    policy, log, recordings = sys.argv[1:]
+    given, log, recordings = sys.argv[1:]
     logs.configure(LogSettings.model_validate_json(log))
+    policy = MediaPolicy.model_validate_json(given)
+    loop = partial(PortLoop, *policy.ports) if policy.ports else uvloop.new_event_loop
     try:
-        uvloop.run(run(MediaPolicy.model_validate_json(policy), Path(recordings)))
+        uvloop.run(run(policy, Path(recordings)), loop_factory=loop)
     except asyncio.CancelledError:
         return
 

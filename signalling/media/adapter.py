@@ -19,6 +19,9 @@ from aiortc.rtcdtlstransport import State
 from aiortc.rtcrtpparameters import RTCRtpParameters
 from pylibsrtp import Error as SrtpError
 
+from care.errors import Unavailable
+from care.media import BUSY
+
 WRITTEN_FOR: Mapping[str, str] = {"aiortc": "1.16.", "aioice": "0.13."}
 FAILURES_LOGGED = 3
 """Of each wire; who sends one such packet can send any number."""
@@ -75,6 +78,8 @@ class Wire:
 
         async def gather_and_listen() -> None:
             await gather()
+            if not ice._protocols:
+                raise Unavailable(BUSY)
             for protocol in ice._protocols:
                 listen = partial(self._arrive, protocol, protocol.datagram_received)
                 protocol.datagram_received = listen  # type: ignore[method-assign]  # the point

@@ -11,14 +11,13 @@ from typing import Any
 import structlog
 
 from care.errors import Unavailable
-from care.media import RecordingState, RelayEvents, SideStats
+from care.media import BUSY, RecordingState, RelayEvents, SideStats
 from signalling.media import protocol
 
 CONNECT_SECONDS = 8.0
 """A worker that was not needed before starts meanwhile."""
 ANSWER_SECONDS = 5.0
 PING_SECONDS = 2.0
-BUSY = "通话线路繁忙，请稍后再试"
 
 logger = structlog.get_logger(__name__)
 

@@ -15,7 +15,7 @@ from aiortc import (
 from aiortc.rtcrtpparameters import RTCRtpParameters
 from aiortc.sdp import SessionDescription
 
-from care.errors import BadRequest, Conflict
+from care.errors import BadRequest, Conflict, Unavailable
 from care.policy import MediaPolicy
 from signalling.media import descriptions
 from signalling.media.adapter import Wire, ssrcs, take_over
@@ -93,7 +93,10 @@ class Side:
         return descriptions.ice_of(offer) == self._ice
 
     async def answer(self, offer: SessionDescription, sdp: str) -> str:
-        """Take an offer; give the answer. Raises BadRequest; Conflict while our own is out."""
+        """Take an offer; give the answer.
+
+        Raises BadRequest; Conflict while our own is out; Unavailable when no port is free.
+        """
         async with self._lock:
             if self._connection.signalingState == "have-local-offer":
                 raise Conflict("服务器的邀请还没有应答")
@@ -179,6 +182,8 @@ class Side:
             await self._connection.setRemoteDescription(said)
             if kind == "offer":
                 await self._connection.setLocalDescription(await self._connection.createAnswer())
+        except Unavailable:
+            raise
         except Exception as error:  # what it raises depends on what is wrong with the text
             logger.info("description_refused", user=self.user, reason=type(error).__name__)
             raise BadRequest.field("sdp", "无法使用的 SDP") from None

@@ -16,7 +16,7 @@ from typing import Any
 import structlog
 
 from care.errors import BadRequest, CareError, Conflict, Internal, Unavailable
-from care.media import RecordingState
+from care.media import BUSY, RecordingState
 from care.policy import MediaPolicy
 from signalling.media import protocol
 from signalling.media.adapter import check_version
@@ -98,7 +98,7 @@ class MediaWorker:
         room = self._rooms.get(call)
         if room is None:
             if len(self._rooms) >= self._policy.calls_max:
-                raise Unavailable("通话线路繁忙，请稍后再试")
+                raise Unavailable(BUSY)
             room = self._rooms[call] = Room(call, self._policy, self._offered)
         self._hubs[call, user] = hub
         self._seen[call] = asyncio.get_running_loop().time()

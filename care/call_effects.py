@@ -1,6 +1,6 @@
 """What a move of a call causes: its line in the room, its notices, and what the order learns."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from care.calls import Call, CallAction, CallState, EndReason, Media, Party
 from care.effects import CallNoted, Effect, Line, Outgoing
@@ -45,12 +45,10 @@ def summary(call: Call) -> str:
     return texts.get(call.end_reason or EndReason.FAILED, failed).format(media=media)
 
 
-def rung(call: Call) -> Outgoing:
-    """List what the ringing's begin causes."""
-    return _outgoing(
-        call,
-        *(_notice(call, p, "incoming_call", question(call)) for p in call.parties if p.rung),
-    )
+def rung(call: Call, users: Collection[str] | None = None) -> Outgoing:
+    """List what the ringing's begin causes, with all who are rung or some of them."""
+    parties = [p for p in call.parties if p.rung and (users is None or p.user in users)]
+    return _outgoing(call, *(_notice(call, p, "incoming_call", question(call)) for p in parties))
 
 
 def caused_by(call: Call, action: CallAction) -> Outgoing | None:

@@ -89,6 +89,21 @@ def ring_again(call: Call, group: Group, doctor: Party, now: datetime, policy: C
     return scheduled(after.changed(rung_at=now, version=call.version + 1), policy)
 
 
+def ring_late(call: Call, group: Group, user: str, now: datetime, policy: CallPolicy) -> Call:
+    """Ring somebody who came into the room while its group's call runs, if there is a place.
+
+    Who declined or left knows the way.
+    """
+    asked = {party.user for party in call.parties if party.out is not SideState.MISSED}
+    rung = tuple(party for party in _others(group, asked) if party.user == user)
+    full = len(call.engaged) >= SIDES_MAX
+    if not rung or full or not (call.live and group.live):
+        return call
+    stay = tuple(party for party in call.parties if party.user != user)
+    after = call.changed(parties=(*stay, *rung), rung_at=now, version=call.version + 1)
+    return scheduled(after, policy)
+
+
 def accept(call: Call, side: Party, now: datetime, policy: CallPolicy) -> Call:
     """Let this device of a side take the call; the grace of it and of who called begins."""
     if call.party(side.user).inside:

@@ -92,6 +92,14 @@ class GroupUpdated(Record):
     group: str
 
 
+class GroupEntered(Record):
+    """Tell the call in a group consultation's room that somebody came into the room (G4)."""
+
+    type: Literal["group_entered"] = "group_entered"
+    room: str
+    user: str
+
+
 class ConsultationOver(Record):
     """Tell a consultation's group that it is over, for it has its own time left (G1)."""
 
@@ -126,6 +134,7 @@ Effect = Annotated[
     | TransferUpdated
     | GroupInvited
     | GroupUpdated
+    | GroupEntered
     | ConsultationOver
     | PrescriptionUpdated
     | DrugOrderUpdated,

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from care.accounts import Role
-from care.effects import Effect, GroupInvited, GroupUpdated, Line, Outgoing
+from care.effects import Effect, GroupEntered, GroupInvited, GroupUpdated, Line, Outgoing
 from care.groups import Group, GroupAction, GroupMode, GroupState, Seat
 from care.notices import Notify
 from care.record import wire_time
@@ -60,6 +60,8 @@ def caused_by(group: Group, action: GroupAction, seat: Seat | None) -> Outgoing:
     if not group.live:
         effects += _closing(group)
     effects.append(GroupUpdated(group=group.id))
+    if seat is not None and action in {GroupAction.ACCEPT, GroupAction.JOIN}:
+        effects.append(GroupEntered(room=group.room, user=seat.user))
     return _outgoing(group, effects)
 
 

@@ -5,7 +5,13 @@ from zoneinfo import ZoneInfo
 
 from prometheus_client import CollectorRegistry
 
-from care.effects import ConsultationOver, GroupInvited, GroupUpdated, TransferUpdated
+from care.effects import (
+    ConsultationOver,
+    GroupEntered,
+    GroupInvited,
+    GroupUpdated,
+    TransferUpdated,
+)  # fmt: skip
 from care.errors import CareError, Closed, Forbidden
 from care.policy import Policy
 from care.ports import AttachmentClaims, Clock, FileUrls
@@ -128,6 +134,7 @@ class Core:
             stores, self.carrier, fanout, clock, policy.calls, consent_version, turn_secret,
             media_sockets, CallMetrics(registry).observe,
         )  # fmt: skip
+        self.carrier.perform(GroupEntered, self.calling.calls.entered)
         kinds = [
             Timed(kept, self.consultations.run_out),
             self.calling.timed,

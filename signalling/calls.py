@@ -4,7 +4,7 @@ Every change is one conditional write; the database is the truth, and pushes onl
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import datetime
 from functools import partial
 from typing import Any, Protocol
@@ -18,8 +18,8 @@ from care.accounts import Caller
 from care.call_effects import caused_by, question, rung
 from care.calls import Call, CallAction, Device, Media, Party
 from care.consultation import Consultation
-from care.effects import Outgoing
-from care.errors import Forbidden, Unavailable
+from care.effects import GroupEntered, Outgoing
+from care.errors import Conflict, Forbidden, Unavailable
 from care.groups import Group
 from care.policy import CallPolicy
 from care.ports import Channel, Clock
@@ -149,6 +149,22 @@ class CallService:
         call = await self.change(call_id, step, causes=rung)
         self._ring(call)
         return self._with_ice(call, doctor.user)
+
+    async def entered(self, effect: GroupEntered) -> None:
+        """Ring who comes into the room of a running call (G4)."""
+        running = await self._store.live_in(effect.room)
+        group = await self._groups.of_room(effect.room)
+        if running is None or group is None:
+            return
+
+        def step(call: Call) -> Call:
+            return sides.ring_late(call, group, effect.user, self._clock.now(), self._policy)
+
+        try:
+            call = await self.change(running.id, step, partial(rung, users=[effect.user]))
+        except Conflict:
+            return  # he is in another call
+        self._ring(call, [effect.user])
 
     async def accept(self, caller: Caller, connection: str, device_id: str, call_id: str) -> Answer:
         """Take the call on this device; the others stop ringing (V1)."""
@@ -330,10 +346,11 @@ class CallService:
         for user in after.users:
             self._channel.push([user], "call:updated", {"call": after.to_wire(user)})
 
-    def _ring(self, call: Call) -> None:
+    def _ring(self, call: Call, users: Collection[str] | None = None) -> None:
+        """Ring all who are to be rung, or some of them."""
         logger.info("call_rings", call=call.id, state=call.state.value)
         for party in call.parties:
-            if party.rung:
+            if party.rung and (users is None or party.user in users):
                 self._channel.push([party.user], "call:incoming", _incoming(call, party.user))
 
     def _with_ice(self, call: Call, user: str) -> Answer:

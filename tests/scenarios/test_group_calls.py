@@ -9,7 +9,7 @@ import pytest_asyncio
 
 from tests.scenarios.conftest import Advance, Enter, NewPatient
 from tests.scenarios.grouping import Case, open_case, step
-from tests.scenarios.people import HUANGFUMI, HUATUO, SHENNONG, XIAOFU, User
+from tests.scenarios.people import HUANGFUMI, HUATUO, SHENNONG, XIAOFU, User, begin, say
 from tests.scenarios.recorded import running
 from tests.scenarios.views import clocked, lines
 from tests.server import ServerProcess
@@ -266,3 +266,55 @@ async def test_who_declined_is_shown_no_recording_of_it(
     for user in (case.two, case.patient):
         assert (await user.refused("GET", f"/recordings/{recording}"))[0] == 403
         assert (await user.get(f"/recordings?consultation={case.consultation}"))["items"] == []
+
+
+@pytest.mark.rule("G4", "V1")
+async def test_who_comes_into_the_room_of_a_running_call_is_rung_at_once(
+    new_case: NewCase, advance: Advance
+) -> None:
+    case = await new_case()
+    group = await case.active()
+    call = await ring(case.opener, group)
+    await case.one.emit("call:accept", call=call)
+    await report(call, case.opener, case.one)
+
+    await step(case.patient, "join", group)
+    incoming = await case.patient.event("call:incoming")
+    assert (incoming["call"]["id"], incoming["text"]) == (call, "您有新的视频通话，是否接听？")
+    await case.patient.emit("call:accept", call=call)
+    await report(call, case.patient)
+
+    await step(case.two, "accept", group)
+    await case.two.event("call:incoming")
+    assert (await seen(case.one, call))["神农"] == "rung"
+    for _ in range(2):
+        await advance(RING_SECONDS / 2)
+        await report(call, case.opener, case.one, case.patient)
+    assert await seen(case.one, call) == {
+        "小傅": "in", "皇甫谧": "in", case.patient.name: "in", "神农": "missed"
+    }  # fmt: skip
+
+
+@pytest.mark.rule("G4")
+async def test_who_is_in_another_call_comes_into_the_room_unrung(
+    new_case: NewCase, new_patient: NewPatient, enter_as: Enter
+) -> None:
+    case, patient, doctor = await new_case(), await new_patient(), await enter_as(HUATUO)
+    made = await begin(patient, doctor)
+    await say(patient, made["room"], "医生您好")
+    await say(doctor, made["room"], "您好")
+    other = Case(patient, doctor, case.two, case.two, made["id"], made["room"])
+    theirs = await ring(doctor, await other.active())
+    await case.two.emit("call:accept", call=theirs)
+    group = await case.active()
+    call = await ring(case.opener, group)
+
+    joined = await step(case.two, "accept", group)
+
+    assert joined["my_state"] == "accepted"
+    assert "神农" not in await seen(case.one, call)
+    await case.two.emit("call:hang_up", call=theirs)
+    for action in ("leave", "join"):
+        await step(case.two, action, group)
+    incoming = [await case.two.event("call:incoming") for _ in range(2)]
+    assert [one["call"]["id"] for one in incoming] == [theirs, call]

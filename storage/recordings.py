@@ -14,6 +14,7 @@ from typing import Any, BinaryIO
 
 from gridfs import NoFile
 from gridfs.asynchronous import AsyncGridFSBucket
+from gridfs.errors import GridFSError
 from pymongo import ASCENDING, DESCENDING, IndexModel, ReturnDocument
 from pymongo.errors import DuplicateKeyError
 
@@ -159,10 +160,20 @@ class Recordings:
             _poster(blob) if poster else blob
         ) as stored:
             await stored.seek(start)
-            while start < stop:
-                chunk = await stored.read(min(CHUNK_BYTES, stop - start))
+            while start < stop and (chunk := await stored.read(min(CHUNK_BYTES, stop - start))):
                 start += len(chunk)
                 yield chunk
+
+    async def digest(self, recording: Recording) -> str | None:
+        """Read a film whole; give its SHA-256, None where it or a part of it is not there."""
+        size = recording.footage.size if recording.footage else 0
+        digest = hashlib.sha256()
+        try:
+            async for chunk in self.read(recording.id, poster=False, start=0, stop=size):
+                digest.update(chunk)
+        except (Forbidden, GridFSError):
+            return None
+        return digest.hexdigest()
 
     async def _discard(self, recording: str, uploads: list[str]) -> None:
         for token in uploads:

@@ -5,7 +5,6 @@ import json
 import os
 import signal
 import socket
-import subprocess
 import sys
 import zipfile
 from collections.abc import AsyncIterator, Iterator
@@ -19,8 +18,9 @@ from bot.scenario import load
 from realtime import cli
 from realtime.secrets import MAKERS
 from storage.mongod import holder
+from tests.command import wenzhen
 from tests.scenarios.people import enter
-from tests.server import COMMAND, ServerProcess
+from tests.server import ServerProcess
 
 GROUP = Path("bot/scenarios/group_consultation.yaml").absolute()
 
@@ -54,20 +54,6 @@ def here(*arguments: str, monkeypatch: pytest.MonkeyPatch) -> int:
     with pytest.raises(SystemExit) as ended:
         cli.main()
     return int(ended.value.code or 0)
-
-
-async def apart(*arguments: str, env: dict[str, str] | None = None) -> tuple[int, str, str]:
-    """Run a command in a process of its own: its exit code, stdout and stderr."""
-    process = await asyncio.create_subprocess_exec(
-        *(str(COMMAND), *arguments),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        env={**os.environ, **(env or {})},
-    )
-    async with asyncio.timeout(60):
-        out, err = await process.communicate()
-    assert process.returncode is not None
-    return process.returncode, out.decode(), err.decode()
 
 
 def children(pid: int) -> set[int]:
@@ -191,7 +177,7 @@ def test_load_data_without_a_server_is_one_sentence(
 async def test_a_file_in_place_of_the_data_folder_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "data").write_text("")
 
-    code, _, err = await apart("serve", "--port", "0", "--data", "data")
+    code, _, err = await wenzhen("serve", "--port", "0", "--data", "data")
 
     assert code == 2
     assert len(err.splitlines()) == 1
@@ -199,7 +185,7 @@ async def test_a_file_in_place_of_the_data_folder_is_one_sentence(tmp_path: Path
 
 
 async def test_the_reference_is_written_without_a_database(tmp_path: Path) -> None:
-    code, out, err = await apart("docs", "--out", "reference")
+    code, out, err = await wenzhen("docs", "--out", "reference")
 
     assert (code, err) == (0, "")
     assert out.split() == ["reference/openapi.json", "reference/asyncapi.json"]
@@ -237,7 +223,7 @@ async def test_it_ends_in_order_and_takes_its_database_along(
 async def test_a_second_server_on_the_data_is_refused_by_the_firsts_number(
     demo: ServerProcess,
 ) -> None:
-    code, _, err = await apart("serve", "--port", "0", "--data", str(demo.data))
+    code, _, err = await wenzhen("serve", "--port", "0", "--data", str(demo.data))
 
     assert code == 1
     assert err == (
@@ -247,7 +233,7 @@ async def test_a_second_server_on_the_data_is_refused_by_the_firsts_number(
 
 
 async def test_staff_created_beside_a_running_server_logs_in(demo: ServerProcess) -> None:
-    code, out, err = await apart(
+    code, out, err = await wenzhen(
         *("accounts", "create", "--role", "operator", "--phone", "13600009999"),
         *("--name", "值班员", "--data", str(demo.data)),
         env={"WENZHEN_PASSWORD": "night-shift-7"},
@@ -264,7 +250,7 @@ async def test_staff_created_beside_a_running_server_logs_in(demo: ServerProcess
 
 
 async def test_a_weak_password_is_refused_by_the_hospitals_rule(demo: ServerProcess) -> None:
-    code, out, err = await apart(
+    code, out, err = await wenzhen(
         *("accounts", "create", "--role", "operator", "--phone", "13600009999"),
         *("--name", "值班员", "--data", str(demo.data)),
         env={"WENZHEN_PASSWORD": "short"},
@@ -278,7 +264,7 @@ async def test_a_weak_password_is_refused_by_the_hospitals_rule(demo: ServerProc
 async def test_loaded_rooms_are_written_and_their_records_verified(
     demo: ServerProcess, tmp_path: Path
 ) -> None:
-    code, _, err = await apart(
+    code, _, err = await wenzhen(
         "dev", "load-data", "--url", demo.url, "--rooms", "2", "--out", "rooms.jsonl"
     )
     assert (code, err) == (0, "")
@@ -288,23 +274,23 @@ async def test_loaded_rooms_are_written_and_their_records_verified(
     ] * 2
 
     verify = ("record", "verify", "--data", str(demo.data))
-    code, out, err = await apart(*verify, rooms[0]["consultation"])
+    code, out, err = await wenzhen(*verify, rooms[0]["consultation"])
     assert (code, err) == (0, "")
     assert out.startswith("The record is whole: ")
 
-    code, _, err = await apart(*verify, "unknown")
+    code, _, err = await wenzhen(*verify, "unknown")
     assert (code, err) == (1, "There is no consultation unknown.\n")
 
 
 async def test_a_record_is_exported_whole_as_one_archive(
     demo: ServerProcess, tmp_path: Path
 ) -> None:
-    await apart("dev", "load-data", "--url", demo.url, "--rooms", "1", "--out", "one.jsonl")
+    await wenzhen("dev", "load-data", "--url", demo.url, "--rooms", "1", "--out", "one.jsonl")
     room = json.loads((tmp_path / "one.jsonl").read_text())
     out = tmp_path / "record.zip"
     export = ("record", "export", "--data", str(demo.data), "--out", str(out))
 
-    code, printed, err = await apart(*export, room["consultation"])
+    code, printed, err = await wenzhen(*export, room["consultation"])
 
     assert (code, printed.strip(), err) == (0, str(out), "")
     with zipfile.ZipFile(out) as archive:
@@ -314,7 +300,7 @@ async def test_a_record_is_exported_whole_as_one_archive(
     assert record["consultation"]["room"] == room["room"]
     assert [m["seq"] for m in record["messages"]] == [1, 2, 3]
     assert "压力测试产生的问诊记录" in page
-    code, _, err = await apart(*export, "unknown")
+    code, _, err = await wenzhen(*export, "unknown")
     assert (code, err) == (1, "There is no consultation unknown.\n")
 
 
@@ -327,7 +313,7 @@ async def test_a_group_consultation_is_part_of_the_record(
         patient = await enter(demo.url, http, "13800000002")
         consultation = (await patient.get("/consultations?state=ended"))["items"][0]["id"]
     out = tmp_path / "record.zip"
-    code, _, err = await apart(
+    code, _, err = await wenzhen(
         "record", "export", "--data", str(demo.data), "--out", str(out), consultation
     )
     assert (code, err) == (0, "")
@@ -338,16 +324,16 @@ async def test_a_group_consultation_is_part_of_the_record(
     assert kept["group"]["conclusion"] == "转入外科门诊，今日完善CT"
     assert "<h2>会诊 颌面外伤多科讨论</h2>" in page
     said = len(record["messages"]) + len(kept["messages"])
-    code, printed, _ = await apart("record", "verify", "--data", str(demo.data), consultation)
+    code, printed, _ = await wenzhen("record", "verify", "--data", str(demo.data), consultation)
     assert (code, printed.strip()) == (0, f"The record is whole: {said} messages.")
 
 
 async def test_a_doctor_created_is_found_in_the_directory(demo: ServerProcess) -> None:
     doctor = ("accounts", "create", "--role", "doctor", "--phone", "13900009999")
-    code, _, err = await apart(*doctor, "--name", "扁鹊", "--data", str(demo.data))
+    code, _, err = await wenzhen(*doctor, "--name", "扁鹊", "--data", str(demo.data))
     assert (code, err) == (2, "A doctor needs --hospital and --department.\n")
 
-    code, out, err = await apart(
+    code, out, err = await wenzhen(
         *(*doctor, "--name", "扁鹊", "--title", "副主任医师", "--data", str(demo.data)),
         *("--hospital", "县中医院", "--department", "针灸科"),
         env={"WENZHEN_PASSWORD": "needle-2026"},
@@ -365,7 +351,7 @@ async def test_a_doctor_created_is_found_in_the_directory(demo: ServerProcess) -
 
 
 async def test_a_scenario_that_is_absent_is_exit_code_2() -> None:
-    code, _, err = await apart("bot", "run", "absent.yaml")
+    code, _, err = await wenzhen("bot", "run", "absent.yaml")
 
     assert code == 2
     assert len(err.splitlines()) == 1
@@ -391,7 +377,7 @@ async def test_workers_whose_settings_are_refused_end_the_server(tmp_path: Path)
     secrets.mkdir()
     (secrets / "data_key").write_text("not a key")
 
-    code, _, err = await apart("serve", "--port", "0", "--workers", "2", "--data", str(tmp_path))
+    code, _, err = await wenzhen("serve", "--port", "0", "--workers", "2", "--data", str(tmp_path))
 
     assert code == 2
     assert err == "data_key: must be 32 bytes in base64 (openssl rand -base64 32)\n"

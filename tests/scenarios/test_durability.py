@@ -4,7 +4,6 @@ import asyncio
 import os
 import random
 import signal
-import subprocess
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable
 from typing import Any
@@ -13,11 +12,12 @@ import aiohttp
 import pytest
 import pytest_asyncio
 
+from tests.command import wenzhen
 from tests.scenarios.people import form
 from tests.scenarios.records import database_of, read_whole
 from tests.scenarios.talkers import Talker
 from tests.scenarios.wire import SECONDS, Wire, load_rooms
-from tests.server import COMMAND, ServerProcess
+from tests.server import ServerProcess
 
 LEASE_SECONDS = 10
 """How long the effects of a killed process are left to it (storage/outbox.py)."""
@@ -227,9 +227,7 @@ async def _finish_what_was_left(server: ServerProcess, http: aiohttp.ClientSessi
             await asyncio.sleep(0.05)
 
 
-async def _run(*arguments: str) -> str:
-    done = await asyncio.to_thread(
-        subprocess.run, [str(COMMAND), *arguments], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+async def _run(*words: str) -> str:
+    code, out, err = await wenzhen(*words)
+    assert code == 0, err
+    return out

@@ -1,28 +1,19 @@
 """The commands beside a running server: a prescription is verified, a catalogue loaded (X1, X2)."""
 
-import asyncio
 from pathlib import Path
 
 import pytest
 
+from tests.command import wenzhen
 from tests.scenarios.conftest import Enter, NewPatient
 from tests.scenarios.people import XIAOFU, begin
 from tests.scenarios.prescribing import PHARMACIST, approved
-from tests.server import COMMAND, ServerProcess
+from tests.server import ServerProcess
 
-SECONDS = 60
 DRUG = (
     "id,name,category,ingredients,specification,unit,dose_unit,routes\n"
     "H1,本院合剂,合剂,甘草,100ml,瓶,ml,口服\n"
 )
-
-
-async def wenzhen(*words: str) -> tuple[int | None, str, str]:
-    process = await asyncio.create_subprocess_exec(
-        COMMAND, *words, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
-    )
-    out, err = await asyncio.wait_for(process.communicate(), SECONDS)
-    return process.returncode, out.decode(), err.decode()
 
 
 @pytest.mark.rule("X2")

@@ -2,11 +2,15 @@
 
 import hashlib
 import io
+import json
+import zipfile
+from pathlib import Path
 from typing import Any
 
 import pytest
 from PIL import Image
 
+from tests.command import wenzhen
 from tests.scenarios.calling import Hall, Pair, hall, pair
 from tests.scenarios.conftest import Advance, Enter
 from tests.scenarios.people import OPERATOR
@@ -155,3 +159,43 @@ async def test_a_recording_that_runs_cannot_be_played_yet(
     assert (status, shown["state"], shown["duration_ms"]) == (200, "running", None)
     status, refused = await pair.hall.rest(token, "POST", f"/recordings/{recording}/link", {})
     assert (status, refused["code"]) == (409, "conflict")
+
+
+@pytest.mark.rule("V8", "S1", "S2")
+async def test_a_record_is_exported_with_its_films_and_shows_where_one_was_altered(
+    pair: Pair, clocked: ServerProcess, tmp_path: Path
+) -> None:
+    call = await pair.connected()
+    shown = await recorded(clocked, pair, call)
+    unfinished = await running(clocked, call)
+    consultation, out = pair.row["consultation"], tmp_path / "record.zip"
+    beside = ("--data", str(clocked.data), consultation)
+
+    assert await wenzhen("record", "export", "--out", str(out), *beside) == (0, f"{out}\n", "")
+
+    with zipfile.ZipFile(out) as archive:
+        kept = {one["id"]: one for one in json.loads(archive.read("record.json"))["recordings"]}
+        film = archive.read(kept[shown["id"]]["file"])
+        assert hashlib.sha256(film).hexdigest() == shown["sha256"]
+        with Image.open(archive.open(f"recordings/{shown['id']}.jpg")) as poster:
+            assert poster.size == (160, 120)
+        assert (kept[unfinished]["state"], kept[unfinished]["file"]) == ("running", None)
+        page = archive.read("index.html").decode()
+    assert f'src="{kept[shown["id"]]["file"]}"' in page
+    assert "录制尚未保存" in page
+
+    code, said, _ = await wenzhen("record", "verify", *beside)
+    assert (code, said[:19]) == (0, "The record is whole")
+    async with database_of(clocked) as database:
+        chunks = database.db["films.chunks"]
+        (name,) = [
+            row["blob"] async for row in database.db["recordings"].find({"_id": shown["id"]})
+        ]
+        chunk = await chunks.find_one({"files_id": name, "n": 0})
+        assert chunk is not None
+        *kept_bytes, last = bytes(chunk["data"])
+        altered = bytes([*kept_bytes, last ^ 1])
+        await chunks.update_one({"_id": chunk["_id"]}, {"$set": {"data": altered}})
+    code, _, said = await wenzhen("record", "verify", *beside)
+    assert code == 1
+    assert f"the film of recording {shown['id']} is altered or missing" in said

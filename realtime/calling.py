@@ -18,6 +18,7 @@ from realtime.rooms.carrier import Carrier
 from realtime.rooms.deadlines import Timed
 from realtime.stores import Stores
 from signalling.calls import CallService
+from signalling.changes import CallChanges
 from signalling.media.client import MediaWorkers
 from signalling.quality import QualityService
 from signalling.recordings import RecordingService
@@ -44,15 +45,16 @@ class Calling:
         observe: Callable[[str, Report], None],
     ) -> None:
         """Without `media_sockets`, the folder of the media workers' sockets, nothing is relayed."""
+        self._changes = CallChanges(stores.calls, carrier, channel, clock, self._changed)
         self.calls = CallService(
-            stores.calls, stores.consultations, stores.groups, carrier, channel,
-            IceServers(policy, turn_secret), clock, policy, consent_version, self._changed,
+            stores.calls, self._changes, stores.consultations, stores.groups, channel,
+            IceServers(policy, turn_secret), clock, policy, consent_version,
         )  # fmt: skip
         self.quality = QualityService(stores.call_quality, clock, observe)
         self.recordings = RecordingService(stores.recordings, stores.calls, clock)
         sockets = socket_paths(media_sockets, policy.media.workers) if media_sockets else []
         self.relaying = RelayService(
-            self.calls, stores.calls, channel, self.quality, self.recordings, clock,
+            self._changes, stores.calls, channel, self.quality, self.recordings, clock,
             partial(MediaWorkers, sockets),
         )  # fmt: skip
         self.signals = SignalService(stores.calls, channel, self.relaying)
@@ -70,7 +72,7 @@ class Calling:
     async def close(self) -> None:
         """Note who is gone because this process ends: the others see it at once."""
         await asyncio.gather(*self._tasks)
-        await self.calls.settle()
+        await self._changes.settle()
         await self.relaying.close()
 
     def _changed(self, before: Call, after: Call) -> None:

@@ -9,30 +9,16 @@ import structlog
 from care import call_recording
 from care import call_sides as sides
 from care.calls import Call, Report
-from care.effects import Outgoing
 from care.errors import CareError, Conflict, Unavailable
 from care.media import MediaRelay, RecordingState, RelayEvents, SideStats
 from care.ports import Channel, Clock
-from signalling.calls import ATTEMPTS
+from signalling.changes import ATTEMPTS, CallChanges
 from signalling.recordings import RecordingService
 
 RELAY = "relay"
 """Who an offer of the server is from."""
 
 logger = structlog.get_logger(__name__)
-
-
-class Changes(Protocol):
-    """Changes a call as it is now, whoever else does at the same moment."""
-
-    async def change(
-        self,
-        call_id: str,
-        step: Callable[[Call], Call],
-        causes: Callable[[Call], Outgoing | None] = ...,
-        *,
-        tell: bool = True,
-    ) -> Call: ...
 
 
 class CallStore(Protocol):
@@ -48,7 +34,7 @@ class RelayService:
 
     def __init__(
         self,
-        calls: Changes,
+        calls: CallChanges,
         store: CallStore,
         channel: Channel,
         quality: Quality,

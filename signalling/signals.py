@@ -15,7 +15,7 @@ from care import call_sides as sides
 from care.calls import Call, Party
 from care.errors import BadRequest, Forbidden, RateLimited, Unavailable
 from care.ports import Channel
-from signalling.calls import ATTEMPTS
+from signalling.changes import ATTEMPTS
 from signalling.negotiation import check_candidate, check_sdp
 
 EARLY_MAX = 64
